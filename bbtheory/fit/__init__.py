@@ -1,0 +1,1 @@
+"""Fits of measured curves and units against the theory: arrays in, fit records out."""

@@ -1,0 +1,1 @@
+"""What must hold: float64, deterministic; numpy and scipy only."""
