@@ -1,6 +1,6 @@
-"""The drawings behind every ``--plot``: one house style, one way to save; imported only when one is asked for.
+"""The drawings behind every ``--plot``: one house style, one way to save; imported only when asked for.
 
-Every ``draw_`` takes ``ax=None``, returns the Axes, shows all data and marks what was fitted; none calls show().
+Every ``draw_`` returns its Axes, shows all data and marks what was fitted; none calls show().
 """
 
 from __future__ import annotations
