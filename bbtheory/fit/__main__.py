@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     law = what.add_parser(
         "pruning-law",
         help="is density a power of saliency?",
-        description="Fit density = c saliency^-exponent inside a window of densities; judge it by its rivals.",
+        description="Fit density = c saliency^-exponent in a window of densities; judge it by its rivals.",
         epilog="examples:\n  python -m bbtheory.fit pruning-law curve.csv\n"
         "  python -m bbtheory.fit pruning-law log.csv --saliency gamma --remaining kept --fraction --json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -38,7 +38,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     law.add_argument("--saliency", metavar="COL", default="Saliency", help="column (default: Saliency)")
     law.add_argument("--remaining", metavar="COL", default="Remaining", help="column (default: Remaining)")
-    law.add_argument("--accuracy", metavar="COL", help="column (default: Accuracy, where there is one)")
     unit = law.add_mutually_exclusive_group()
     unit.add_argument("--percent", action="store_true", help="the remaining column is in percent")
     unit.add_argument("--fraction", action="store_true", help="the remaining column is a fraction")
@@ -104,8 +103,8 @@ def _density(table: Table, args: argparse.Namespace) -> np.ndarray:
         largest = float(remaining.max())
         if largest <= 0.5:
             raise ValueError(
-                f"{table.source}: {_find(table, args.remaining)} is at most {largest:g}, which may be percent or "
-                "a fraction; say --percent or --fraction"
+                f"{table.source}: {_find(table, args.remaining)} is at most {largest:g}, which may be "
+                "percent or a fraction; say --percent or --fraction"
             )
         percent = largest > 1.0
     return remaining / 100.0 if percent else remaining
@@ -115,9 +114,8 @@ def _pruning_law(args: argparse.Namespace) -> PruningLawFit:
     table = read_csv(args.file)
     saliency = _column(table, args.saliency, 0.0, np.inf)
     density = _density(table, args)
-    named = args.accuracy or "Accuracy"
-    has_accuracy = args.accuracy is not None or _find(table, named) in table
-    accuracy = _column(table, named, 0.0, np.inf) if has_accuracy else None
+    named = "Accuracy"
+    accuracy = _column(table, named, 0.0, np.inf) if _find(table, named) in table else None
     return fit_power_law(saliency, density, window=tuple(args.window), accuracy=accuracy)
 
 
@@ -140,7 +138,7 @@ def _show_law(fit: PruningLawFit) -> str:
     line, parts = fit.window, fit.segments
 
     def row(
-        name: str, value: object, interval: Sequence[float] | None = None, unit: str = ""
+        name: str, value: object, interval: Sequence[float] | np.ndarray | None = None, unit: str = ""
     ) -> list[object]:
         ends = interval if interval is not None else (None, None)
         return [name, value, ends[0], ends[1], unit]
@@ -171,8 +169,6 @@ def _show_law(fit: PruningLawFit) -> str:
     blocks += ["", "comparison: smaller is better, k counts breaks and sigma"]
     scores = [[s.points, s.model, s.n, s.k, round(s.aicc, 1), round(s.bic, 1)] for s in fit.comparison]
     blocks.append(format_table(["points", "model", "n", "k", "AICc", "BIC"], scores))
-    if fit.n_collapsed:
-        blocks += ["", f"{fit.n_collapsed} points in the window come from collapsed networks"]
     return "\n".join([*blocks, "", f"verdict: {fit.verdict}: {fit.reason}"])
 
 
@@ -191,7 +187,7 @@ def _show_balance(fit: BalanceFit) -> str:
         scores.append([g.group, *(found.get(m) for m in models), g.tau, *g.tau_interval])
     return "\n".join(
         [
-            f"log-odds of silence against {fit.degree_kind}: slope = beta in nats per link, intercept in nats",
+            f"log-odds of silence against {fit.degree_kind}: slope = beta, nats per link; intercept, nats",
             format_table(header, rows),
             "",
             "AICc (smaller is better), and tau of the hyperbola on_rate * degree = tau, in links per step",
@@ -204,8 +200,10 @@ def _show_balance(fit: BalanceFit) -> str:
 
 def _write_examples(folder: str) -> int:
     curve, units = examples.write_examples(folder)
+    first, second = examples.BREAKS
     print(
-        f"{curve}: exponent {examples.EXPONENT}, prefactor {examples.PREFACTOR}; a power law below density 1"
+        f"{curve}: exponent {examples.EXPONENT}, prefactor {examples.PREFACTOR}; breaks at densities "
+        f"{first:g} and {second:g}, exponents beyond them {' and '.join(map(str, examples.OUTER_EXPONENTS))}"
     )
     print(
         f"{units}: layer 1 beta {examples.BETA} nats per link, d0 {examples.D0:g}, 3 dead units; "
@@ -221,17 +219,19 @@ def _body(args: argparse.Namespace) -> int:
         raise ValueError("give either pruning-law or balance with a file, or --example DIR")
     if args.example is not None:
         return _write_examples(args.example)
-    if args.plot:
-        from bbtheory.plots import check_format
-
-        check_format(args.plot)
     law = args.what == "pruning-law"
-    fit = _pruning_law(args) if law else _balance(args)
-    if args.plot:
+    if not args.plot:
+        fit = _pruning_law(args) if law else _balance(args)
+    else:
         from bbtheory import plots
 
-        draw = plots.draw_pruning_law if law else plots.draw_balance
-        plots.save_figure(draw(fit), args.plot)
+        # the ending is checked before the work, and nothing is printed unless the picture is written
+        with plots.drawing(args.plot, (6.0, 6.0) if law else (8.0, 4.0)) as figure:
+            fit = _pruning_law(args) if law else _balance(args)
+            if isinstance(fit, PruningLawFit):
+                plots.draw_pruning_law(fit, figure)
+            else:
+                plots.draw_balance(fit, figure)
     if args.json:
         print(fit.to_json(indent=1))
     else:

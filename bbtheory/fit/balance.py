@@ -1,4 +1,4 @@
-"""The selectivity-audience balance in measured units: is ln((1-a)/a) a line in fan-out, or is a k constant?"""
+"""The selectivity-audience balance in measured units: is ln((1-a)/a) a line in fan-out, or a k constant?"""
 
 from __future__ import annotations
 

@@ -9,7 +9,8 @@ import numpy as np
 from bbtheory.tables import write_csv
 from bbtheory.theory.entropy import on_rate_from_log_odds
 
-EXPONENT, PREFACTOR = 0.8, 0.05  # of the curve: density = min(1, 0.05 saliency^-0.8), and noise
+EXPONENT, PREFACTOR = 0.8, 0.05  # of the curve between its breaks: density = 0.05 saliency^-0.8, and noise
+OUTER_EXPONENTS, BREAKS = (0.1, 2.0), (0.8, 0.0015)  # outside the breaks; densities there
 BETA, D0 = 0.12, 6.0  # of layer 1: log-odds = 0.12 (fan_out - 6), and noise
 TAU = 4.0  # of layer 2: on_rate * fan_out = 4, and noise
 _NOISE = {"curve": 0.03, "line": 0.25, "hyperbola": 0.15}  # of ln density, of log-odds, of ln on_rate
@@ -33,11 +34,14 @@ def write_examples(folder: str) -> tuple[Path, Path]:
 
 
 def make_curve(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return 40 points of a pruning law: whole at low saliency, a power of it beyond; density in percent."""
-    saliency = np.geomspace(1e-3, 30.0, 40)
-    law = PREFACTOR * saliency**-EXPONENT
+    """Return 48 points of a pruning law with three regions; density in percent."""
+    saliency = np.geomspace(1e-3, 500.0, 48)
+    breaks = (PREFACTOR / np.array(BREAKS)) ** (1.0 / EXPONENT)
+    law = PREFACTOR * np.clip(saliency, *breaks) ** -EXPONENT
+    law *= np.minimum(saliency / breaks[0], 1.0) ** -OUTER_EXPONENTS[0]
+    law *= np.maximum(saliency / breaks[1], 1.0) ** -OUTER_EXPONENTS[1]
     density = np.minimum(law * np.exp(rng.normal(0.0, _NOISE["curve"], saliency.size)), 1.0)
-    accuracy = 94.0 - 0.02 / density + rng.normal(0.0, 0.3, saliency.size)
+    accuracy = 94.0 - 0.0005 / density + rng.normal(0.0, 0.3, saliency.size)
     return {
         "Saliency": np.array([float(f"{s:.{_DIGITS}g}") for s in saliency]),
         "Remaining": np.round(100.0 * density, 4),

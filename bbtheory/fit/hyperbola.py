@@ -81,7 +81,7 @@ def fit_hyperbola(on_rate: np.ndarray, fan_out: np.ndarray) -> Hyperbola:
 
 
 def _stderr(scaled: Callable[[np.ndarray], tuple[float, np.ndarray]], at: np.ndarray) -> float:
-    """Return the standard error of the first variable from the curvature of -ln L (differences of its slope)."""
+    """Return the standard error of the first variable from the curvature of -ln L."""
     step = 1e-4
     moves = np.eye(2) * step
     curvature = np.array([(scaled(at + m)[1] - scaled(at - m)[1]) / (2.0 * step) for m in moves])

@@ -148,8 +148,8 @@ def fit_power_law(
     lines = fit_segments(x, y, level=level) if np.unique(x).size >= MIN_POINTS else None
     if lines is None and fit is None:
         raise ValueError(
-            f"density must hold at least {MIN_WINDOW} usable points inside the window or {MIN_POINTS} in all, "
-            f"got {line.n} inside {edges[0]:g} < density <= {edges[1]:g} and {x.size} in all "
+            f"density must hold at least {MIN_WINDOW} usable points inside the window or {MIN_POINTS} in "
+            f"all, got {line.n} inside {edges[0]:g} < density <= {edges[1]:g} and {x.size} in all "
             f"({n_dropped} dropped)"
         )
     scores: tuple[ModelScore, ...] = ()
@@ -166,8 +166,8 @@ def fit_power_law(
     if lost.size:
         reason += f"; {lost.size} of {line.n} points come from collapsed networks"
         warnings.warn(
-            f"{lost.size} of {line.n} points in the window come from networks below {COLLAPSE:.0%} of the best "
-            f"accuracy, from density {lost.max():.3g} down",
+            f"{lost.size} of {line.n} points in the window come from networks below {COLLAPSE:.0%} of the "
+            f"best accuracy, from density {lost.max():.3g} down",
             UserWarning,
             stacklevel=2,
         )
@@ -194,7 +194,7 @@ def fit_power_law(
 def _prepare(
     saliency: ArrayLike, density: ArrayLike, accuracy: ArrayLike | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Return sorted (saliency, density, collapsed) without zeros and repeated rows, and how many were left."""
+    """Return sorted (saliency, density, collapsed) and the number of zeros and repeats left out."""
     gamma = validate.array("saliency", saliency, "[0, inf)")
     kept = validate.array("density", density, "[0, 1]", shape=gamma.shape)
     collapsed = np.zeros(gamma.size, dtype=bool)
@@ -224,8 +224,10 @@ def _segments(lines: SegmentedLine | None, n: int, n_bootstrap: int, level: floa
         note = (
             f"{n} points with fewer than {MIN_POINTS} distinct saliencies, three segments need {MIN_POINTS}"
         )
-        nan = [np.full(shape, np.nan) for shape in ((3,), (3, 2), (2,), (2,), (2, 2))]
-        return SegmentsFit(n, *nan, np.nan, note)
+        three, two = np.full(3, np.nan), np.full(2, np.nan)
+        return SegmentsFit(
+            n, three, np.full((3, 2), np.nan), two, two.copy(), np.full((2, 2), np.nan), np.nan, note
+        )
     spread = bootstrap_segments(lines, n_bootstrap=n_bootstrap, level=level, seed=seed)
     total = float(np.sum((lines.y - lines.y.mean()) ** 2))
     return SegmentsFit(
