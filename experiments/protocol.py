@@ -2,7 +2,7 @@
 
 An experiment is one file ``experiments/NAME.py``; discovery does the rest. It holds
 
-``"""docstring"""``
+its docstring
     first line: the question; then the source, time and device, and what would count against the claim.
 ``Config``
     a frozen dataclass whose defaults are the full setting; random seeds are the tuple field ``seeds``.
@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 
-class NotRun(Exception):
+class NotRun(Exception):  # noqa: N818  # no error: the run goes on
     """Raised by ``run`` where a peer, device or data set is missing: ``NotRun("cvxpy")``.
 
     The message is ``needs cvxpy``, the record's status ``not run: needs cvxpy``; other experiments go on.
@@ -63,8 +63,9 @@ class Progress:
         return None
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep what a cut-off run needs to go on: arrays, numbers, text, lists and dicts of them, random state
-        (``rng.bit_generator.state``) included. Call it at most once an epoch.
+        """Keep what a cut-off run needs to go on; call it at most once an epoch.
+
+        Arrays, numbers, text, lists and dicts of them, random state (``rng.bit_generator.state``) included.
         """
 
     def total(self, n: int) -> None:
