@@ -27,9 +27,13 @@ _EXPORTS = {
     "solve_equilibria": "theory.equilibria",
     "BudgetsEquilibrium": "theory.budgets",
     "solve_budgets": "theory.budgets",
-    "DensityMatch": "theory.balance",
-    "target_degree": "theory.balance",
-    "match_density": "theory.balance",
+    "balanced_on_rate": "theory.balance",
+    "beta_for_threshold": "theory.balance",
+    "threshold_degree": "theory.balance",
+    "threshold_for_beta": "theory.balance",
+    "DensityMatch": "theory.controller",
+    "target_degree": "theory.controller",
+    "match_density": "theory.controller",
     "fit_power_law": "fit.power_law",
     "fit_balance": "fit.balance",
 }
@@ -42,11 +46,15 @@ if TYPE_CHECKING:
     from .records import ConvergenceError as ConvergenceError
     from .records import InfeasibleError as InfeasibleError
     from .records import Record as Record
-    from .theory.balance import DensityMatch as DensityMatch
-    from .theory.balance import match_density as match_density
-    from .theory.balance import target_degree as target_degree
+    from .theory.balance import balanced_on_rate as balanced_on_rate
+    from .theory.balance import beta_for_threshold as beta_for_threshold
+    from .theory.balance import threshold_degree as threshold_degree
+    from .theory.balance import threshold_for_beta as threshold_for_beta
     from .theory.budgets import BudgetsEquilibrium as BudgetsEquilibrium
     from .theory.budgets import solve_budgets as solve_budgets
+    from .theory.controller import DensityMatch as DensityMatch
+    from .theory.controller import match_density as match_density
+    from .theory.controller import target_degree as target_degree
     from .theory.entropy import binary_entropy as binary_entropy
     from .theory.entropy import coding_entropy as coding_entropy
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds

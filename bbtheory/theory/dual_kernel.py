@@ -35,7 +35,7 @@ _CORRECTABLE = 4e-6
 
 
 @intrinsic
-def _as_float(typing_context, bits):  # pragma: no cover - compiled
+def _as_float(typing_context, bits=None):  # pragma: no cover - compiled
     def generate(context, builder, signature, args):
         return builder.bitcast(args[0], ir.DoubleType())
 
@@ -43,7 +43,7 @@ def _as_float(typing_context, bits):  # pragma: no cover - compiled
 
 
 @intrinsic
-def _as_bits(typing_context, number):  # pragma: no cover - compiled
+def _as_bits(typing_context, number=None):  # pragma: no cover - compiled
     def generate(context, builder, signature, args):
         return builder.bitcast(args[0], ir.IntType(64))
 

@@ -53,6 +53,14 @@ class Population:
         free = is_constant(self.lower, 0.0) and is_constant(self.upper, 1.0)
         return (None, None) if free else (self.lower, self.upper)
 
+    @property
+    def contiguous_bounds(self) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        """`bounds` for compiled code, which is fast on contiguous arrays only."""
+        lower, upper = self.bounds
+        if lower is None or upper is None:
+            return None, None
+        return np.ascontiguousarray(lower), np.ascontiguousarray(upper)
+
     @cached_property
     def total(self) -> np.ndarray:
         """sum_i count_i c_i k_i of each population."""
@@ -88,9 +96,9 @@ class Population:
             where = "" if self.price.ndim == 1 else f" in population {int(idle[0])}"
             raise ValueError(f"fan_out must hold a unit that drives links at a cost, got only zeros{where}")
 
-    def check_budget(self, budget: np.ndarray) -> None:
+    def check_budget(self, budget: np.ndarray | float) -> None:
         """Refuse a budget that float64 on-rates cannot spend."""
-        if (budget < SMALLEST_BUDGET * self.largest).any():
+        if np.any(budget < SMALLEST_BUDGET * self.largest):
             raise ValueError(
                 f"budget must be at least {SMALLEST_BUDGET:g} of the largest fan_out times cost "
                 f"(on-rates underflow below), got {float(np.min(budget)):g}"
