@@ -14,6 +14,7 @@ from bbtheory.fit.uncertainty import (
     floor_squares,
     gaussian_log_likelihood,
     least_squares,
+    polynomial_design,
 )
 from bbtheory.records import Record
 
@@ -44,12 +45,6 @@ class ModelScore(Record):
     k: int  # fitted numbers: coefficients, breaks, sigma
     aicc: float  # inf if n <= k + 1
     bic: float
-
-
-def polynomial_design(x: np.ndarray, degree: int) -> np.ndarray:
-    """Return columns 1, z, ..., z^degree with z = x centred and scaled to [-1, 1]."""
-    mid, half = 0.5 * (x.min() + x.max()), 0.5 * (x.max() - x.min())
-    return np.vander((x - mid) / half, degree + 1, increasing=True)
 
 
 def smoothly_broken_squares(x: np.ndarray, y: np.ndarray) -> float:

@@ -46,6 +46,12 @@ def floor_squares(sum_squares: float, y: np.ndarray) -> float:
     return max(sum_squares, y.size * (RELATIVE_FLOOR * max(float(np.abs(y).max()), 1.0)) ** 2)
 
 
+def polynomial_design(x: np.ndarray, degree: int) -> np.ndarray:
+    """Return columns 1, z, ..., z^degree with z = x centred and scaled to [-1, 1]."""
+    mid, half = 0.5 * (x.min() + x.max()), 0.5 * (x.max() - x.min())
+    return np.vander((x - mid) / half, degree + 1, increasing=True)
+
+
 def least_squares(design: np.ndarray, y: np.ndarray) -> LeastSquares:
     """Fit y = X c by QR with scaled columns.
 

@@ -326,3 +326,12 @@ def test_bad_bootstrap(options, expected):
     x, y, _, _ = broken_lines(np.random.default_rng(13))
     with pytest.raises(ValueError, match=expected):
         bootstrap_segments(fit_segments(x, y), **options)
+
+
+def test_bootstrap_with_a_line_of_three_points():
+    """Both knots on data points: a point on a knot must not be lost to the line that needs it."""
+    x = np.arange(12.0) * 0.1
+    y = np.where(x > 0.45, 5.0, 0.0)  # a step: the middle line takes the three points around it
+    for shift in np.linspace(0, 1, 30):
+        fit = fit_segments(x + shift, y + 0.01 * np.sin(50 * x))
+        assert np.isfinite(bootstrap_segments(fit, n_bootstrap=100).slope_intervals).all()
