@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import (
-    LeastSquares,
-    autoregressive_errors,
-    floor_squares,
-    least_squares,
-    percentile_interval,
-    polynomial_design,
-)
+from bbtheory.fit.resampling import autoregressive_errors, percentile_interval
+from bbtheory.fit.uncertainty import LeastSquares, floor_squares, least_squares, polynomial_design
 from bbtheory.records import Record
 
 _PER_LINE = 3
@@ -171,7 +165,7 @@ def bootstrap_segments(
     """Refit resampled points, fitted curve plus resampled errors, each to its own exact optimum.
 
     The errors are an autoregressive series of order 1 resampled from the fit's residuals
-    (`bbtheory.fit.uncertainty.autoregressive_errors`), because curves of density against saliency leave
+    (`bbtheory.fit.resampling.autoregressive_errors`), because curves of density against saliency leave
     residuals that follow one another.
 
     Parameters

@@ -41,7 +41,7 @@ def test_a_line_without_noise_is_recovered():
     assert group.slope == pytest.approx(0.25, rel=1e-9)
     assert group.intercept == pytest.approx(-0.75, rel=1e-9)
     assert (group.r_squared, group.verdict) == (1.0, "balanced")
-    assert "a unit has fan-out 0" in group.reason
+    assert group.n_silent == 1
     assert group.permutation_p == 1 / 1000
 
 
@@ -180,9 +180,18 @@ def test_the_hyperbola_is_a_density_of_log_odds():
     assert fit.log_tau == pytest.approx(free.x[0], abs=1e-4)
 
 
-def test_the_hyperbola_needs_traffic():
-    fit = fit_hyperbola(np.array([0.1, 0.2]), np.array([0.0, 3.0]))
-    assert fit.log_likelihood == -math.inf
+def test_a_unit_without_links_does_not_decide():
+    """It has no place on the hyperbola: laws are compared without it, the line is fitted with it."""
+    rng = np.random.default_rng(13)
+    a, k = hyperbola_units(rng)
+    plain, orphan = one(a, k), one(np.append(a, 0.4), np.append(k, 0))
+    assert (orphan.verdict, orphan.n_silent, orphan.n_used) == ("hyperbolic", 1, 65)
+    assert orphan.comparison == plain.comparison
+    assert orphan.slope != plain.slope
+    a, k = line_units(rng, n=40)
+    few = one(a, np.where(np.arange(40) < 36, 0, k + 10))
+    assert few.comparison == ()
+    assert few.verdict in ("undecided", "none")
 
 
 def test_aicc_counts_the_constants_of_the_likelihoods():

@@ -80,15 +80,15 @@ def test_order_zeros_and_repeats():
 
 def test_recovery_within_the_interval():
     rng = np.random.default_rng(3)
-    n_sets = 200
+    n_sets = 120
     exponent = prefactor = 0
     for _ in range(n_sets):
         line = wide(rng, exponent=0.6, noise=0.05, decades=1.5).window
         exponent += int(line.exponent_interval[0] <= 0.6 <= line.exponent_interval[1])
         prefactor += int(line.prefactor_interval[0] <= 0.4 <= line.prefactor_interval[1])
-    # 200 sets: 0.95 is known to 0.015, and 100 resamples place the ends roughly
-    assert exponent / n_sets > 0.89
-    assert prefactor / n_sets > 0.89
+    # 120 sets: 0.95 is known to 0.02, and 100 resamples place the ends roughly
+    assert exponent / n_sets > 0.88
+    assert prefactor / n_sets > 0.88
 
 
 def verdicts(n_sets, seed, **options):
@@ -99,8 +99,8 @@ def verdicts(n_sets, seed, **options):
 
 @pytest.mark.parametrize("n", [12, 30])
 def test_power_laws_are_judged_power_laws(n):
-    # false alarms: 3 % at 12 points, 2 % at 30 (see the slow test); 60 sets
-    assert verdicts(60, 4, n=n)["power_law"] >= 0.87
+    # false alarms: 3 % at 12 points, 1 % at 30 (see the slow test); 40 sets
+    assert verdicts(40, 4, n=n)["power_law"] >= 0.87
 
 
 def test_a_curved_curve_is_not_judged_a_power_law():
@@ -113,7 +113,7 @@ def test_a_curved_curve_is_not_judged_a_power_law():
 @pytest.mark.parametrize("n", [12, 20, 30, 44, 60])
 def test_false_alarms(n):
     # two tests of 1 % each and one criterion; 400 sets know 3 % to 0.9 %
-    assert verdicts(400, 6, n=n)["curved"] <= 0.055
+    assert verdicts(400, 6, n=n)["curved"] <= 0.05
 
 
 def test_undecided_says_why():

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import kstest, t
+from scipy.stats import t
 
 from bbtheory.fit import uncertainty as u
 
@@ -63,13 +63,6 @@ LONGLEY_DIGITS = 1e-8
 
 def with_constant(x):
     return np.column_stack([np.ones(len(x)), x])
-
-
-def autoregressive(rng, n, rho, m=1):
-    e = rng.standard_normal((m, n))
-    for i in range(1, n):
-        e[:, i] = rho * e[:, i - 1] + math.sqrt(1 - rho * rho) * e[:, i]
-    return e
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +143,6 @@ def test_perfect_fits_have_a_floor():
     fit = u.least_squares(with_constant(x), 3 - 2 * x)
     assert fit.exact
     assert math.isfinite(u.gaussian_log_likelihood(fit.sum_squares, 10))
-    assert u.persistence(fit) == 0
-    assert not u.autoregressive_errors(fit, 5, np.random.default_rng(0)).any()
     assert u.hac_test(fit, 1, np.random.default_rng(0)) == (0.0, 1.0)
 
 
@@ -174,51 +165,6 @@ def test_bad_designs(design, expected):
         u.least_squares(design, np.arange(design.shape[0], dtype=float))
 
 
-def test_persistence_is_recovered():
-    rng = np.random.default_rng(2)
-    design = with_constant(np.linspace(-1, 1, 60))
-    # the least standard error of a mean of 200 is 0.01; the cap and the floor bias by a little more
-    for rho in (0.3, 0.6, 0.8):
-        found = [u.persistence(u.least_squares(design, e)) for e in autoregressive(rng, 60, rho, 200)]
-        assert np.mean(found) == pytest.approx(rho, abs=0.05)
-
-
-def test_bootstrap_of_white_errors_has_the_ols_error():
-    rng = np.random.default_rng(3)
-    design = with_constant(np.arange(40.0))
-    fit = u.least_squares(design, rng.standard_normal(40))
-    while u.persistence(fit) > 0:
-        fit = u.least_squares(design, rng.standard_normal(40))
-    errors = u.autoregressive_errors(fit, 4000, rng)
-    slopes = errors @ design @ fit.inverse_gram
-    # a standard deviation of 4000 draws is known to 1 / sqrt(8000) = 1.1 %; three of those
-    np.testing.assert_allclose(slopes.std(axis=0), np.sqrt(np.diag(u.ols_covariance(fit))), rtol=0.035)
-
-
-def coverage(n, rho, n_sets, seed):
-    """Return how often the bootstrap interval and Student's interval of a slope hold the truth."""
-    rng = np.random.default_rng(seed)
-    design = with_constant(np.linspace(-1, 1, n))
-    ours = student = 0
-    for errors in autoregressive(rng, n, rho, n_sets):
-        fit = u.least_squares(design, errors)
-        draws = fit.coefficients + u.autoregressive_errors(fit, 300, rng) @ design @ fit.inverse_gram
-        low, high = u.percentile_interval(draws, 0.95, fit.dof)[:, 1]
-        ours += low <= 0 <= high
-        half = u.student_quantile(0.95, fit.dof) * math.sqrt(u.ols_covariance(fit)[1, 1])
-        student += abs(fit.coefficients[1]) <= half
-    return ours / n_sets, student / n_sets
-
-
-@pytest.mark.parametrize(("n", "rho", "least"), [(12, 0.0, 0.92), (44, 0.0, 0.92), (44, 0.5, 0.89)])
-def test_bootstrap_intervals_cover(n, rho, least):
-    # 400 sets: a coverage of 0.95 is known to 0.011, one of 0.92 to 0.014
-    ours, student = coverage(n, rho, 400, 4)
-    assert least <= ours <= 0.985
-    # the control: an interval that takes the errors for independent fails where they are not
-    assert (student < 0.85) == (rho > 0)
-
-
 def test_hac_test_has_its_size_and_students_p_does_not():
     rng = np.random.default_rng(5)
     x = np.linspace(-1, 1, 12)
@@ -233,37 +179,6 @@ def test_hac_test_has_its_size_and_students_p_does_not():
     # 1 % of 1000 is 10 +- 3.1
     assert 2 <= ours <= 21
     assert student > 50
-
-
-def test_percentile_interval_of_normal_draws_is_students():
-    draws = np.random.default_rng(6).standard_normal(200_000)
-    interval = u.percentile_interval(draws, 0.95, 10)
-    # the density at the 1.3 % tail gives a quantile of 2e5 draws an error of 0.008
-    np.testing.assert_allclose(interval, [-2.228, 2.228], atol=0.03)
-
-
-def test_permutation_p_of_tiny_sets_is_that_of_all_orders():
-    rng = np.random.default_rng(7)
-    k = np.array([-1.5, -0.5, 0.5, 1.5])
-    y = np.array([1.0, 2.0, 3.0, 4.0])  # of 24 orders only one gives this slope
-    p = u.permutation_p(lambda rows: rows @ k, y, 20_000, rng)
-    assert p == pytest.approx(1 / 24, abs=4 * math.sqrt(1 / 24 * 23 / 24 / 20_000))
-    assert u.permutation_p(lambda rows: rows @ k, y[::-1].copy(), 500, rng) == 1.0
-    assert u.permutation_p(lambda rows: rows @ k, np.ones(4), 500, rng) == 1.0
-
-
-def test_permutation_p_is_uniform_under_the_null_and_not_off_it():
-    rng = np.random.default_rng(8)
-    k = np.linspace(-1, 1, 15)
-
-    def ps(slope):
-        return [
-            u.permutation_p(lambda rows: rows @ k, slope * k + rng.standard_normal(15), 199, rng)
-            for _ in range(300)
-        ]
-
-    assert kstest(ps(0.0), "uniform").pvalue > 1e-3
-    assert kstest(ps(0.5), "uniform").pvalue < 1e-6
 
 
 def test_students_p_is_scipys():
