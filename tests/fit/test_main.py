@@ -121,6 +121,15 @@ def test_percent_and_fraction(tmp_path, answer, scale, option, n):
     assert found["segments"]["break_densities"][0] <= 1
 
 
+def test_the_largest_value_tells_percent(tmp_path, answer):
+    for top, factor in ((1.5, 0.01), (1.0, 1.0), (0.51, 1.0)):
+        density = np.geomspace(top, top / 50, 12)
+        path = write(tmp_path / "c.csv", "Saliency,Remaining", range(1, 13), density)
+        _, out, _ = answer("pruning-law", path, "--json", "--window", 0, 1)
+        expected = fit_power_law(np.arange(1, 13), density * factor, window=(0, 1)).window.prefactor
+        assert json.loads(out)["window"]["prefactor"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(("option", "scale"), [("--percent", 0.01), ("--fraction", 1.0)])
 def test_small_values_need_their_unit(tmp_path, answer, refusal, option, scale):
     density = np.geomspace(0.5, 0.01, 12)

@@ -8,8 +8,8 @@ import pytest
 from scipy.optimize import minimize
 
 from bbtheory import fit_power_law
-from bbtheory.fit.power_law import PruningLawFit
-from bbtheory.fit.rivals import score_models, smoothly_broken_squares
+from bbtheory.fit.power_law import Curvature, PruningLawFit, _judge
+from bbtheory.fit.rivals import ModelScore, score_models, smoothly_broken_squares
 from bbtheory.tables import read_csv
 
 
@@ -114,6 +114,24 @@ def test_a_curved_curve_is_not_judged_a_power_law():
 def test_false_alarms(n):
     # two tests of 1 % each and one criterion; 400 sets know 3 % to 0.9 %
     assert verdicts(400, 6, n=n)["curved"] <= 0.05
+
+
+@pytest.mark.parametrize(
+    ("delta", "p", "verdict"),
+    [(5.9, 0.011, "power_law"), (6.1, 0.5, "curved"), (-9.0, 0.009, "curved"), (6.1, 0.009, "curved")],
+)
+def test_either_evidence_is_enough_for_curved(delta, p, verdict):
+    fit = fit_power_law(*curve(np.random.default_rng(18)))
+    scores = tuple(
+        ModelScore(model, points, 24, 4, 0.0, bic)
+        for model, points, bic in (
+            ("line", "window", 0.0),
+            ("log_quadratic", "window", 50.0),
+            ("smoothly_broken", "window", -delta),
+            ("three_segments", "all", -900.0),  # on other points: no evidence on the window
+        )
+    )
+    assert _judge(fit.window, scores, Curvature(2.0, p), fit.density)[0] == verdict
 
 
 def test_undecided_says_why():

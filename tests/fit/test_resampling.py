@@ -32,14 +32,25 @@ def test_persistence_is_recovered():
 
 def test_bootstrap_of_white_errors_has_the_ols_error():
     rng = np.random.default_rng(3)
-    design = with_constant(np.arange(40.0))
-    fit = u.least_squares(design, rng.standard_normal(40))
+    design = with_constant(np.arange(12.0))
+    fit = u.least_squares(design, rng.standard_normal(12))
     while resampling.persistence(fit) > 0:
-        fit = u.least_squares(design, rng.standard_normal(40))
+        fit = u.least_squares(design, rng.standard_normal(12))
     errors = resampling.autoregressive_errors(fit, 4000, rng)
     slopes = errors @ design @ fit.inverse_gram
     # a standard deviation of 4000 draws is known to 1 / sqrt(8000) = 1.1 %; three of those
     np.testing.assert_allclose(slopes.std(axis=0), np.sqrt(np.diag(u.ols_covariance(fit))), rtol=0.035)
+
+
+def test_resampled_errors_leave_the_residuals_at_hand():
+    rng = np.random.default_rng(9)
+    design = with_constant(np.arange(20.0))
+    fit = u.least_squares(design, autoregressive(rng, 20, 0.8)[0])
+    assert resampling.persistence(fit) > 0.3
+    errors = resampling.autoregressive_errors(fit, 20_000, rng)
+    residuals = errors - errors @ design @ fit.inverse_gram @ design.T
+    # the relative spread of one sum of squares is about 0.6
+    assert np.mean(np.sum(residuals**2, axis=1)) == pytest.approx(fit.sum_squares, rel=0.02)
 
 
 def coverage(n, rho, n_sets, seed):
@@ -81,6 +92,8 @@ def test_permutation_p_of_tiny_sets_is_that_of_all_orders():
     assert p == pytest.approx(1 / 24, abs=4 * math.sqrt(1 / 24 * 23 / 24 / 20_000))
     assert resampling.permutation_p(lambda rows: rows @ k, y[::-1].copy(), 500, rng) == 1.0
     assert resampling.permutation_p(lambda rows: rows @ k, np.ones(4), 500, rng) == 1.0
+    steps = np.arange(20.0)
+    assert resampling.permutation_p(lambda rows: rows @ steps, steps, 500, rng) == 1 / 501
 
 
 def test_permutation_p_is_uniform_under_the_null_and_not_off_it():
