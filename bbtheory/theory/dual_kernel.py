@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 
 from bbtheory.theory import dual
 from bbtheory.theory.dual import BETA_TOLERANCE, MAX_ITERATIONS, SUM_TOLERANCE
+from bbtheory.theory.population import BLOCK
 
 # sums may be reordered into vector lanes, products fused; NaN and infinities keep their meaning
 _FAST = {"reassoc", "contract", "nsz"}
@@ -24,10 +25,14 @@ _LN2_LOW = 1.90821492927058770002e-10
 _ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which the low bits then hold
 _UNDERFLOW = 750.0  # e^-750 is below the smallest subnormal float64
 
+# Sums run in blocks, the blocks' sums compensated: one long sum of a million equal terms is off by 1e-13.
+# Block loops are functions of their own because only there may sums be reordered.
+_BLOCK = BLOCK
+
 # in a population of at least _SAMPLE_FROM, every _SAMPLE-th unit gives the first beta to about 1 %
 _SAMPLE = 64
 _SAMPLE_FROM = 16384
-# a relative step d leaves about 0.01 d^4 (measured, lognormal costs): from here small enough to correct
+# a relative step d leaves about 0.01 d^4 (measured, lognormal costs): below this, little enough to correct
 _NEAR = 5e-2
 # on-rates are moved by the Taylor series of their sigmoid to second order, in place of a new exponential,
 # while max |y dbeta| is below this: what is neglected is its cube, under 1e-16
@@ -83,8 +88,7 @@ _first_guess = njit(inline="always", error_model="numpy")(dual.first_guess)
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _totals(c, scale, count, lower, upper):
-    """Number of units, sum of y, traffic at beta = 0 and at the lower bounds."""
+def _totals_of_block(c, scale, count, lower, upper):
     n = total = free = floor = 0.0
     for j in range(c.size):
         weight = 1.0 if count is None else float(count[j])
@@ -100,7 +104,7 @@ def _totals(c, scale, count, lower, upper):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _moments(c, scale, beta, count, lower, upper):
+def _moments_of_block(c, scale, beta, count, lower, upper):
     s = s1 = s2 = s3 = 0.0
     for j in range(c.size):
         y = c[j] * scale
@@ -123,8 +127,7 @@ def _moments(c, scale, beta, count, lower, upper):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _fill(c, scale, beta, count, lower, upper, on_rate):
-    """Write the on-rates at beta; return their traffic and its first two derivatives, S' = -s1, S'' = s2."""
+def _fill_of_block(c, scale, beta, count, lower, upper, on_rate):
     s = s1 = s2 = 0.0
     for j in range(c.size):
         y = c[j] * scale
@@ -145,8 +148,7 @@ def _fill(c, scale, beta, count, lower, upper, on_rate):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _correct(c, scale, change, count, lower, upper, on_rate):
-    """Move the on-rates by the effect of a tiny change of beta; return their traffic."""
+def _correct_of_block(c, scale, change, count, lower, upper, on_rate):
     s = 0.0
     for j in range(c.size):
         y = c[j] * scale
@@ -160,6 +162,68 @@ def _correct(c, scale, change, count, lower, upper, on_rate):
         on_rate[j] = moved
         s += weight * moved
     return s
+
+
+@njit(cache=True, error_model="numpy")
+def _part(values, start):
+    """One block of an optional array."""
+    return None if values is None else values[start : start + _BLOCK]
+
+
+@njit(cache=True, error_model="numpy")
+def _add(total, lost, term):
+    """Compensated addition: return the rounded sum and what rounding has lost so far (Neumaier)."""
+    new = total + term
+    small, large = (term, total) if abs(total) >= abs(term) else (total, term)
+    return new, lost + ((large - new) + small)
+
+
+@njit(cache=True, error_model="numpy")
+def _totals(c, scale, count, lower, upper):
+    """Number of units, sum of y, traffic at beta = 0 and at the lower bounds."""
+    n = total = free = floor = 0.0
+    for start in range(0, c.size, _BLOCK):
+        parts = _totals_of_block(
+            c[start : start + _BLOCK], scale, _part(count, start), _part(lower, start), _part(upper, start)
+        )
+        n, total, free, floor = n + parts[0], total + parts[1], free + parts[2], floor + parts[3]
+    return n, total, free, floor
+
+
+@njit(cache=True, error_model="numpy")
+def _moments(c, scale, beta, count, lower, upper):
+    """Traffic and the sizes of its first three derivatives, as `dual.moments` returns them."""
+    s = lost = s1 = s2 = s3 = 0.0
+    for start in range(0, c.size, _BLOCK):
+        w, lo, hi = _part(count, start), _part(lower, start), _part(upper, start)
+        parts = _moments_of_block(c[start : start + _BLOCK], scale, beta, w, lo, hi)
+        s, lost = _add(s, lost, parts[0])
+        s1, s2, s3 = s1 + parts[1], s2 + parts[2], s3 + parts[3]
+    return s + lost, s1, s2, s3
+
+
+@njit(cache=True, error_model="numpy")
+def _fill(c, scale, beta, count, lower, upper, on_rate):
+    """Write the on-rates at beta; return their traffic and its first two derivatives, S' = -s1, S'' = s2."""
+    s = lost = s1 = s2 = 0.0
+    for start in range(0, c.size, _BLOCK):
+        w, lo, hi = _part(count, start), _part(lower, start), _part(upper, start)
+        out = on_rate[start : start + _BLOCK]
+        parts = _fill_of_block(c[start : start + _BLOCK], scale, beta, w, lo, hi, out)
+        s, lost = _add(s, lost, parts[0])
+        s1, s2 = s1 + parts[1], s2 + parts[2]
+    return s + lost, s1, s2
+
+
+@njit(cache=True, error_model="numpy")
+def _correct(c, scale, change, count, lower, upper, on_rate):
+    """Move the on-rates by the effect of a tiny change of beta; return their traffic."""
+    s = lost = 0.0
+    for start in range(0, c.size, _BLOCK):
+        w, lo, hi = _part(count, start), _part(lower, start), _part(upper, start)
+        out = on_rate[start : start + _BLOCK]
+        s, lost = _add(s, lost, _correct_of_block(c[start : start + _BLOCK], scale, change, w, lo, hi, out))
+    return s + lost
 
 
 @njit(cache=True, error_model="numpy")
