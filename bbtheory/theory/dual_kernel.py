@@ -64,17 +64,16 @@ def exp_minus(x):
     shifted = _ROUND - x * _LOG2_E
     n = shifted - _ROUND
     r = (-x - n * _LN2_HIGH) - n * _LN2_LOW  # |r| <= ln(2)/2
-    p = 1.6059043836821613e-10  # 1/13!
-    p = p * r + 2.08767569878681e-09
-    p = p * r + 2.505210838544172e-08
-    p = p * r + 2.7557319223985893e-07
-    p = p * r + 2.7557319223985893e-06
-    p = p * r + 2.48015873015873e-05
-    p = p * r + 0.0001984126984126984
-    p = p * r + 0.001388888888888889
-    p = p * r + 0.008333333333333333
-    p = p * r + 0.041666666666666664
-    p = p * r + 0.16666666666666666
+    # (e^r - 1 - r)/r^2 interpolated at ten Chebyshev nodes: e^r to 1.3e-17
+    p = 2.51003758422237e-08
+    p = p * r + 2.7620075892548164e-07
+    p = p * r + 2.7557268480289716e-06
+    p = p * r + 2.480152132234228e-05
+    p = p * r + 0.00019841269863040559
+    p = p * r + 0.0013888888917196736
+    p = p * r + 0.008333333333330065
+    p = p * r + 0.041666666666624164
+    p = p * r + 0.16666666666666669
     p = p * r + 0.5
     p = p * (r * r) + r + 1.0
     exponent = _as_bits(shifted) - _as_bits(_ROUND)
@@ -88,7 +87,8 @@ _first_guess = njit(inline="always", error_model="numpy")(dual.first_guess)
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
-def _totals_of_block(c, scale, count, lower, upper):
+def _totals(c, scale, count, lower, upper):
+    """Number of units, sum of y, traffic at beta = 0 and at the lower bounds; roughly, for a first guess."""
     n = total = free = floor = 0.0
     for j in range(c.size):
         weight = 1.0 if count is None else float(count[j])
@@ -179,18 +179,6 @@ def _add(total, lost, term):
 
 
 @njit(cache=True, error_model="numpy")
-def _totals(c, scale, count, lower, upper):
-    """Number of units, sum of y, traffic at beta = 0 and at the lower bounds."""
-    n = total = free = floor = 0.0
-    for start in range(0, c.size, _BLOCK):
-        parts = _totals_of_block(
-            c[start : start + _BLOCK], scale, _part(count, start), _part(lower, start), _part(upper, start)
-        )
-        n, total, free, floor = n + parts[0], total + parts[1], free + parts[2], floor + parts[3]
-    return n, total, free, floor
-
-
-@njit(cache=True, error_model="numpy")
 def _moments(c, scale, beta, count, lower, upper):
     """Traffic and the sizes of its first three derivatives, as `dual.moments` returns them."""
     s = lost = s1 = s2 = s3 = 0.0
@@ -250,12 +238,13 @@ def _search(c, scale, target, beta, low, high, near, count, lower, upper):
 
 
 @njit(cache=True, error_model="numpy")
-def solve_population(c, scale, budget, count, lower, upper, ratio, on_rate):
+def solve_population(c, scale, budget, n, total, floor, count, lower, upper, ratio, on_rate):
     """Solve one binding budget and write the on-rates.
 
     Parameters
     ----------
     c : (n,) costs; scale : 1/max c; budget : T, in units of c
+    n, total, floor : number of units, sum of c, traffic of the lower bounds, multiplicities counted
     ratio : what the first guess of beta is multiplied by
     count, lower, upper : (n,) arrays or None
     on_rate : (n,) output
@@ -271,10 +260,9 @@ def solve_population(c, scale, budget, count, lower, upper, ratio, on_rate):
         beta over the first guess.
     """
     target = budget * scale
-    n, total, _, floor = _totals(c, scale, count, lower, upper)
-    high = _bracket(n, target, floor)
+    high = _bracket(n, target, floor * scale)
     low = 0.0
-    first = _first_guess(n, total, min(target, 0.499 * total))
+    first = _first_guess(n, total * scale, min(target, 0.499 * total * scale))
     beta = min(ratio * first, high)
     if c.size >= _SAMPLE_FROM:
         sample = c[::_SAMPLE].copy()  # contiguous: strided passes would each wait for memory again
@@ -303,7 +291,7 @@ def solve_population(c, scale, budget, count, lower, upper, ratio, on_rate):
 
 
 @njit(cache=True, error_model="numpy")
-def solve_populations(c, scale, budget, binding, lower, upper, on_rate, beta, converged):
+def solve_populations(c, scale, budget, total, floor, binding, lower, upper, on_rate, beta, converged):
     """Solve each row of costs whose budget binds; the others are left as they are."""
     n_iterations = 0
     ratio = 1.0  # populations beside each other are often alike: start where the last one's guess was off to
@@ -312,7 +300,7 @@ def solve_populations(c, scale, budget, binding, lower, upper, on_rate, beta, co
             lo = None if lower is None else lower[p]
             hi = None if upper is None else upper[p]
             beta[p], converged[p], used, ratio = solve_population(
-                c[p], scale[p], budget[p], None, lo, hi, ratio, on_rate[p]
+                c[p], scale[p], budget[p], c.shape[1], total[p], floor[p], None, lo, hi, ratio, on_rate[p]
             )
             n_iterations = max(n_iterations, used)
     return n_iterations

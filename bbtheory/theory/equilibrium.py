@@ -119,7 +119,7 @@ class Equilibrium(Record):
     @property
     def n_units(self) -> int:
         """Number of units, multiplicities counted."""
-        return int(self.count.sum())
+        return self._population.n_units
 
     @property
     def n_silent(self) -> int:

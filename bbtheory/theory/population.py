@@ -46,6 +46,11 @@ class Population:
         return None if is_constant(self.count, 1) else self.count
 
     @cached_property
+    def n_units(self) -> int:
+        """Units of each population, multiplicities counted."""
+        return self.fan_out.shape[-1] if self.multiplicity is None else int(self.count.sum())
+
+    @cached_property
     def weight(self) -> np.ndarray:
         """count_i c_i k_i."""
         return self.price if self.multiplicity is None else self.price * self.multiplicity
@@ -128,7 +133,7 @@ class Population:
 
 
 def inner_product(x: np.ndarray, y: np.ndarray) -> float:
-    """Sum of x_i y_i to a few units in the last place; one long sum of a million terms can be off by 1e-12."""
+    """Sum of x_i y_i to a few units in the last place; one long sum of a million can be off by 1e-12."""
     length = 2 * BLOCK  # longer products would start BLAS threads, which cost more than they save
     return math.fsum(float(np.dot(x[i : i + length], y[i : i + length])) for i in range(0, x.size, length))
 
