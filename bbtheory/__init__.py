@@ -28,6 +28,28 @@ _EXPORTS = {
     "DensityMatch": "theory.balance",
     "target_degree": "theory.balance",
     "match_density": "theory.balance",
+    "PressureCurve": "theory.flux",
+    "converged_pressure": "theory.flux",
+    "density_under_pressure": "theory.flux",
+    "Presence": "theory.presence",
+    "collapse_ratio": "theory.presence",
+    "permanence_ratio": "theory.presence",
+    "solve_presence": "theory.presence",
+    "PressureSweep": "theory.hysteresis",
+    "sweep_pressure": "theory.hysteresis",
+    "PowerLaw": "theory.spectrum",
+    "derive_power_law": "theory.spectrum",
+    "largest_exponent": "theory.spectrum",
+    "power_spectrum": "theory.spectrum",
+    "region_end_density": "theory.spectrum",
+    "broken_power_density": "theory.flux_distributions",
+    "lognormal_density": "theory.flux_distributions",
+    "ImpliedSpectrum": "theory.implied_spectrum",
+    "implied_spectrum": "theory.implied_spectrum",
+    "StaticExponent": "theory.compensation",
+    "compensated_exponent": "theory.compensation",
+    "compensation_exponent": "theory.compensation",
+    "static_exponent": "theory.compensation",
     "fit_power_law": "fit.power_law",
     "fit_balance": "fit.balance",
 }
@@ -43,6 +65,10 @@ if TYPE_CHECKING:
     from .theory.balance import DensityMatch as DensityMatch
     from .theory.balance import match_density as match_density
     from .theory.balance import target_degree as target_degree
+    from .theory.compensation import StaticExponent as StaticExponent
+    from .theory.compensation import compensated_exponent as compensated_exponent
+    from .theory.compensation import compensation_exponent as compensation_exponent
+    from .theory.compensation import static_exponent as static_exponent
     from .theory.entropy import binary_entropy as binary_entropy
     from .theory.entropy import coding_entropy as coding_entropy
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
@@ -52,6 +78,24 @@ if TYPE_CHECKING:
     from .theory.equilibrium import solve_budgets as solve_budgets
     from .theory.equilibrium import solve_equilibria as solve_equilibria
     from .theory.equilibrium import solve_equilibrium as solve_equilibrium
+    from .theory.flux import PressureCurve as PressureCurve
+    from .theory.flux import converged_pressure as converged_pressure
+    from .theory.flux import density_under_pressure as density_under_pressure
+    from .theory.flux_distributions import broken_power_density as broken_power_density
+    from .theory.flux_distributions import lognormal_density as lognormal_density
+    from .theory.hysteresis import PressureSweep as PressureSweep
+    from .theory.hysteresis import sweep_pressure as sweep_pressure
+    from .theory.implied_spectrum import ImpliedSpectrum as ImpliedSpectrum
+    from .theory.implied_spectrum import implied_spectrum as implied_spectrum
+    from .theory.presence import Presence as Presence
+    from .theory.presence import collapse_ratio as collapse_ratio
+    from .theory.presence import permanence_ratio as permanence_ratio
+    from .theory.presence import solve_presence as solve_presence
+    from .theory.spectrum import PowerLaw as PowerLaw
+    from .theory.spectrum import derive_power_law as derive_power_law
+    from .theory.spectrum import largest_exponent as largest_exponent
+    from .theory.spectrum import power_spectrum as power_spectrum
+    from .theory.spectrum import region_end_density as region_end_density
 
 
 def __getattr__(name: str) -> Any:
