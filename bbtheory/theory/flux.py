@@ -127,7 +127,9 @@ def _duty_cycle(flux: np.ndarray, gamma: np.ndarray, start: np.ndarray) -> tuple
     """Return s and ds/dgamma for sorted fluxes and pressures; flux[start[k]:] are those above gamma[k].
 
     With R_k = sum over F > gamma_k of 1/F,
-    n s_k = n s_(k+1) + (gamma_(k+1) - gamma_k) R_(k+1) + sum over gamma_k < F <= gamma_(k+1) of 1 - gamma_k/F.
+    n s_k = n s_(k+1) + (gamma_(k+1) - gamma_k) R_(k+1)
+            + sum over gamma_k < F <= gamma_(k+1) of (F - gamma_k)/F,
+    without a negative term.
     """
     n, m = flux.size, gamma.size
     counts = np.diff(start, append=n)
