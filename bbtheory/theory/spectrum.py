@@ -172,7 +172,7 @@ def _neglected(index: np.ndarray, p: float) -> np.ndarray:
     The summand f(x) = 1 - (x/J)^p falls to 0 at J and f' has total variation 2p/J with the kink there; for
     p >= 1 a first Euler-Maclaurin step with the periodic B_2 centred in its range [-1/12, 1/6] leaves at most
     p/(8J). For p < 1, f' is unbounded at 0; instead, up to the third order,
-    sum j^p = zeta(-p) + J^(p+1)/(p+1) - B_1 J^p + p B_2 J^(p-1)/2. Cutting the form at 0 only brings it nearer.
+    sum j^p = zeta(-p) + J^(p+1)/(p+1) - B_1 J^p + p B_2 J^(p-1)/2. A form cut at 0 is nearer only.
     """
     if p >= 1.0:
         return p / (8.0 * index)
