@@ -1,5 +1,6 @@
 """The inverse: spectra recovered from their curves, curves that have none, and the authors' curves."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -264,6 +265,32 @@ def test_two_powers_explain_the_hyperflux_curve_down_to_half_a_percent():
     assert at_edge == pytest.approx(float(region_end_density(np.exp(theta[2]))), abs=0.005)
     assert at_bend == pytest.approx(0.121, abs=0.005)
     assert not ((density > 0.49) & (density < 0.9)).any()
+
+
+def best_breaks(x, y):
+    """Continuous three-segment line with at least 3 points each, by search over pairs of breaks on a grid."""
+    grid, best = np.linspace(x[2], x[-3], 80), (np.inf,)
+    for low, high in itertools.combinations(grid, 2):
+        if min(np.diff(np.searchsorted(x, [x[0], low, high, np.inf]))) >= 3:
+            design = np.column_stack([np.ones_like(x), x, np.maximum(x - low, 0), np.maximum(x - high, 0)])
+            solution, *_ = np.linalg.lstsq(design, y, rcond=None)
+            sse = float(np.sum((y - design @ solution) ** 2))
+            best = min(best, (sse, low, high, *np.exp(np.interp([low, high], x, design @ solution))))
+    return best
+
+
+@pytest.mark.data
+def test_the_break_at_a_quarter_is_two_breaks():
+    """Three segments over the whole curve spend a break on the collapse and one on both of these."""
+    gamma, density = authors_curve("hyperflux")
+    whole = best_breaks(np.log(gamma), np.log(density))
+    assert whole[-2:] == pytest.approx([0.24, 0.0009], rel=0.1)
+    top = best_breaks(np.log(gamma[density > 0.005]), np.log(density[density > 0.005]))
+    assert top[-2:] == pytest.approx([0.88, 0.17], rel=0.05)
+    # through the same segments, the two-power spectrum breaks at 0.75 and 0.16, a pure power law only at 0.72
+    used = gamma[density > 0.005]
+    spectrum = broken_power_density(used, edges=[0.00195, 0.0667], exponents=[0.457, 0.639])
+    assert best_breaks(np.log(used), np.log(spectrum))[-2:] == pytest.approx([0.75, 0.16], rel=0.05)
 
 
 @pytest.mark.data
