@@ -22,8 +22,6 @@ from numpy.typing import ArrayLike
 from bbtheory import validate
 from bbtheory.records import ConvergenceError, Record
 
-# where the fold reaches P = 1: for stronger decay a weight is present always or never, it does not slide
-_NO_SLIDING = 1.0 + np.sqrt(2.0)
 # Newton halves the distance to a double root at worst: 26 steps reach sqrt(float64 eps), all it can resolve
 _MAX_STEPS = 100
 
@@ -189,13 +187,13 @@ def solve_presence(
     start = _each("start", start, "(-inf, inf)", flux.size)
     with np.errstate(divide="ignore", over="ignore"):
         g = np.where(flux > 0, pressure / np.where(flux > 0, flux, 1.0), np.inf)
-    can_live = (g <= collapse_ratio(r)) & ((r <= _NO_SLIDING) | (g < permanence_ratio(r)))
+    can_live = g <= collapse_ratio(r)
     threshold = np.full(flux.size, np.inf)
     upper = np.full(flux.size, np.nan)
     lower, top, settled = _roots(g[can_live], r[can_live])
     threshold[can_live], upper[can_live] = lower, top
     living = start > threshold
-    for_good = living & ((g < permanence_ratio(r)) | (g == 0))
+    for_good = living & (g <= permanence_ratio(r))
     sliding = living & ~for_good
     weight = np.where(r > 0, 0.0, np.minimum(start, np.where(start > g, g, start)))
     weight[for_good] = 1.0 / (1.0 + r[for_good])

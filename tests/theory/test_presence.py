@@ -77,7 +77,10 @@ def test_fold_and_permanence_bound_the_states():
     assert (fold >= permanent).all()
     assert fold[-1] == pytest.approx(permanent[-1])
     just = 1e-9
-    assert (solve_presence(1.0 / (fold * (1 - just)), 1.0, weight_decay=r).state != "absent").all()
+    near = solve_presence(1.0 / (fold * (1 - just)), 1.0, weight_decay=r)
+    assert (near.state != "absent").all()
+    assert (near.threshold <= near.weight).all()
+    assert near.residual < 1e-12
     assert (solve_presence(1.0 / (fold * (1 + just)), 1.0, weight_decay=r).state == "absent").all()
     assert (solve_presence(1.0 / (permanent * (1 - just)), 1.0, weight_decay=r).state == "present").all()
     below = fold > permanent * (1 + 2 * just)
@@ -88,9 +91,13 @@ def test_fold_and_permanence_bound_the_states():
 
 
 def test_fold_at_the_last_bit_settles():
-    r = 10.0 ** np.arange(-12, 1)
+    r = 10.0 ** np.arange(-12, 3)
     held = solve_presence(1.0 / collapse_ratio(r), 1.0, weight_decay=r)
     assert held.status == "converged"
+    # beyond r = 1 + sqrt 2 the fold is the end of permanence: nothing slides there, P jumps from 1 to 0
+    alive = (held.state != "absent") & (r > 2.5)
+    assert (held.presence[alive] == 1.0).all()
+    assert held.weight[alive] == pytest.approx(1.0 / (1.0 + r[alive]))
 
 
 def test_start_decides_life_and_death():
