@@ -21,7 +21,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from bbtheory import density_under_pressure, derive_power_law, power_spectrum, region_end_density, validate
+from bbtheory import (
+    PressureCurve,
+    density_under_pressure,
+    derive_power_law,
+    power_spectrum,
+    region_end_density,
+    validate,
+)
 from bbtheory.records import Record
 from experiments.protocol import Progress
 
@@ -102,7 +109,7 @@ class Result(Record):
     n_window : np.ndarray, shape (n_spectra,)
         Pressures inside the window.
     end_density, predicted_end : np.ndarray, shape (n_spectra,)
-        Density where the local exponent stops growing; 1/(1 + 1/p).
+        Density where the local exponent comes within 1 percent of its plateau; 1/(1 + 1/p).
     optimizers : tuple of str
     noise : np.ndarray, shape (n_noise,)
     flux_ratio : np.ndarray, shape (n_fluxes,)
@@ -223,19 +230,24 @@ def _step(
 
 def _spectrum(p: float, n: int) -> tuple[float, ...]:
     """Measure the exact curve of one spectrum; return the columns of `Result` in their order."""
-    gamma = np.geomspace(0.02 * float(n) ** -p, 0.999, _POINTS)
-    curve = density_under_pressure(power_spectrum(n, p), gamma)
+    flux = power_spectrum(n, p)
+    gamma = np.geomspace(0.02 * flux[-1], 0.999, _POINTS)
+    curve = density_under_pressure(flux, gamma)
     inside = (curve.density > WINDOW[0]) & (curve.density <= WINDOW[1])
     law = derive_power_law(gamma[inside], n_weights=n, decay=p)
-    x, y = np.log(gamma), np.log(curve.density)
-    slope = -np.polyfit(x[inside], y[inside], 1)[0]
-    # finite differences of the curve alone; the plateau is read off the upper half of the window
-    local = -np.diff(y) / np.diff(x)
-    middle = np.exp(0.5 * (y[1:] + y[:-1]))
-    plateau = np.median(local[(middle > 0.05) & (middle <= 0.3)])
-    arrived = int(np.argmax(local >= _PLATEAU * plateau))
-    end = float(region_end_density(1.0 / p))
-    return p, n, slope, law.window_exponent, law.exponent, int(inside.sum()), middle[arrived], end
+    slope = -np.polyfit(np.log(gamma[inside]), np.log(curve.density[inside]), 1)[0]
+    density, local = _local_exponents(curve)
+    plateau = np.median(local[(density > 0.05) & (density <= 0.3)])
+    top, rising = _local_exponents(density_under_pressure(flux, np.geomspace(0.1, 10.0, _POINTS) * flux[-1]))
+    end = top[np.argmax(rising >= _PLATEAU * plateau)]
+    predicted_end = float(region_end_density(1.0 / p))
+    return p, n, slope, law.window_exponent, law.exponent, int(inside.sum()), end, predicted_end
+
+
+def _local_exponents(curve: PressureCurve) -> tuple[np.ndarray, np.ndarray]:
+    """Return densities and local exponents halfway between points, by finite differences alone."""
+    x, y = np.log(curve.pressure), np.log(curve.density)
+    return np.exp(0.5 * (y[1:] + y[:-1])), -np.diff(y) / np.diff(x)
 
 
 def _absent_ratio(presence: np.ndarray, flux: np.ndarray, at: float) -> np.ndarray:
