@@ -13,29 +13,51 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it
 _EXPORTS = {
-    "Record": "records",
+    "fit_balance": "fit.balance",
+    "fit_power_law": "fit.power_law",
     "ConvergenceError": "records",
     "InfeasibleError": "records",
+    "Record": "records",
+    "balanced_on_rate": "theory.balance",
+    "beta_for_threshold": "theory.balance",
+    "threshold_degree": "theory.balance",
+    "threshold_for_beta": "theory.balance",
+    "BudgetsEquilibrium": "theory.budgets",
+    "solve_budgets": "theory.budgets",
+    "StaticExponent": "theory.compensation",
+    "compensated_exponent": "theory.compensation",
+    "compensation_exponent": "theory.compensation",
+    "static_exponent": "theory.compensation",
+    "DensityMatch": "theory.controller",
+    "match_density": "theory.controller",
+    "target_degree": "theory.controller",
     "binary_entropy": "theory.entropy",
     "coding_entropy": "theory.entropy",
     "inactivity_log_odds": "theory.entropy",
     "on_rate_from_log_odds": "theory.entropy",
     "traffic": "theory.entropy",
-    "Equilibrium": "theory.equilibrium",
-    "solve_equilibrium": "theory.equilibrium",
     "Equilibria": "theory.equilibria",
     "solve_equilibria": "theory.equilibria",
-    "BudgetsEquilibrium": "theory.budgets",
-    "solve_budgets": "theory.budgets",
-    "balanced_on_rate": "theory.balance",
-    "beta_for_threshold": "theory.balance",
-    "threshold_degree": "theory.balance",
-    "threshold_for_beta": "theory.balance",
-    "DensityMatch": "theory.controller",
-    "target_degree": "theory.controller",
-    "match_density": "theory.controller",
-    "fit_power_law": "fit.power_law",
-    "fit_balance": "fit.balance",
+    "Equilibrium": "theory.equilibrium",
+    "solve_equilibrium": "theory.equilibrium",
+    "PressureCurve": "theory.flux",
+    "converged_pressure": "theory.flux",
+    "density_under_pressure": "theory.flux",
+    "broken_power_density": "theory.flux_distributions",
+    "lognormal_density": "theory.flux_distributions",
+    "PressureSweep": "theory.hysteresis",
+    "sweep_pressure": "theory.hysteresis",
+    "ImpliedSpectrum": "theory.implied_spectrum",
+    "implied_spectrum": "theory.implied_spectrum",
+    "Presence": "theory.presence",
+    "collapse_ratio": "theory.presence",
+    "permanence_ratio": "theory.presence",
+    "solve_presence": "theory.presence",
+    "PowerLaw": "theory.spectrum",
+    "derive_power_law": "theory.spectrum",
+    "largest_exponent": "theory.spectrum",
+    "power_spectrum": "theory.spectrum",
+    "region_end_density": "theory.spectrum",
 }
 
 __all__ = ["__version__", *sorted(_EXPORTS)]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -52,6 +74,10 @@ if TYPE_CHECKING:
     from .theory.balance import threshold_for_beta as threshold_for_beta
     from .theory.budgets import BudgetsEquilibrium as BudgetsEquilibrium
     from .theory.budgets import solve_budgets as solve_budgets
+    from .theory.compensation import StaticExponent as StaticExponent
+    from .theory.compensation import compensated_exponent as compensated_exponent
+    from .theory.compensation import compensation_exponent as compensation_exponent
+    from .theory.compensation import static_exponent as static_exponent
     from .theory.controller import DensityMatch as DensityMatch
     from .theory.controller import match_density as match_density
     from .theory.controller import target_degree as target_degree
@@ -64,6 +90,24 @@ if TYPE_CHECKING:
     from .theory.equilibria import solve_equilibria as solve_equilibria
     from .theory.equilibrium import Equilibrium as Equilibrium
     from .theory.equilibrium import solve_equilibrium as solve_equilibrium
+    from .theory.flux import PressureCurve as PressureCurve
+    from .theory.flux import converged_pressure as converged_pressure
+    from .theory.flux import density_under_pressure as density_under_pressure
+    from .theory.flux_distributions import broken_power_density as broken_power_density
+    from .theory.flux_distributions import lognormal_density as lognormal_density
+    from .theory.hysteresis import PressureSweep as PressureSweep
+    from .theory.hysteresis import sweep_pressure as sweep_pressure
+    from .theory.implied_spectrum import ImpliedSpectrum as ImpliedSpectrum
+    from .theory.implied_spectrum import implied_spectrum as implied_spectrum
+    from .theory.presence import Presence as Presence
+    from .theory.presence import collapse_ratio as collapse_ratio
+    from .theory.presence import permanence_ratio as permanence_ratio
+    from .theory.presence import solve_presence as solve_presence
+    from .theory.spectrum import PowerLaw as PowerLaw
+    from .theory.spectrum import derive_power_law as derive_power_law
+    from .theory.spectrum import largest_exponent as largest_exponent
+    from .theory.spectrum import power_spectrum as power_spectrum
+    from .theory.spectrum import region_end_density as region_end_density
 
 
 def __getattr__(name: str) -> Any:

@@ -139,8 +139,8 @@ def _brentq(k: np.ndarray, budget: float) -> np.ndarray:
 
     # at 1/(budget/n) even the cheapest unit is nearly silent: a bracket for every population here
     top = k.size / budget
-    beta = brentq(lambda b: float(k @ expit(-b * k)) - budget, 0.0, top, xtol=1e-16, rtol=1e-15)
-    return expit(-beta * k)
+    beta = brentq(lambda b: float(k @ expit(-b * k)) - budget, 0.0, top, xtol=1e-16)
+    return expit(-np.float64(beta) * k)  # pyright: ignore[reportArgumentType]  # a float without full_output
 
 
 def _cones(k: np.ndarray, solvers: tuple[str, ...]) -> Iterator[Case]:
