@@ -45,7 +45,8 @@ def interleaved(
     case: str, ours: Callable[[], Any], peer: str, theirs: Callable[[], Any], n: int, repeat: int = 1
 ) -> Row:
     """Time n pairs in turn after one that is not timed; ``repeat`` calls of ours for one of the peer."""
-    ours(), theirs()
+    ours()
+    theirs()
     pairs = [(seconds(ours, repeat), seconds(theirs)) for _ in range(n)]
     ratios = [other / own for own, other in pairs]
     return Row(

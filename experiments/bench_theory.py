@@ -12,8 +12,6 @@ the peer does the same work; a peer named "floor" does a part that cannot be avo
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -21,6 +19,7 @@ import numpy as np
 
 from bbtheory import density_under_pressure, solve_presence, validate
 from bbtheory.records import Record
+from experiments._timing import Row, interleaved
 from experiments.protocol import Progress
 
 Case = tuple[str, Callable[[], Any], str, Callable[[], Any]]
@@ -60,15 +59,14 @@ class Result(Record):
     Parameters
     ----------
     n_units : int
-    rows : tuple of dict
-        One per case: case, ours_s, peer, peer_s (medians, seconds), ratio (median of peer/ours), low and
-        high (its range), n (pairs).
+    rows : tuple of Row
+        One per case.
     """
 
     KIND: ClassVar[str] = "bench_theory"
 
     n_units: int
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
 
 
 def run(config: Config, progress: Progress) -> Result:
@@ -78,7 +76,7 @@ def run(config: Config, progress: Progress) -> Result:
     progress.total(len(cases))
     rows = []
     for case, ours, peer, theirs in cases:
-        rows.append({"case": case, "peer": peer, **_interleaved(ours, theirs, config.n_repeats)})
+        rows.append(interleaved(case, ours, peer, theirs, config.n_repeats))
         progress.tick()
     return Result(n_units=config.n_units, rows=tuple(rows))
 
@@ -105,22 +103,3 @@ def _flux_cases(n: int, rng: np.random.Generator) -> Iterator[Case]:
         "floor: np.exp of the fluxes",
         lambda: np.exp(-flux),
     )
-
-
-def _interleaved(ours: Callable[[], Any], theirs: Callable[[], Any], n: int) -> dict[str, float]:
-    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(n + 1)][1:]
-    ratios = [peer / own for own, peer in pairs]
-    return {
-        "ours_s": statistics.median(own for own, _ in pairs),
-        "peer_s": statistics.median(peer for _, peer in pairs),
-        "ratio": statistics.median(ratios),
-        "low": min(ratios),
-        "high": max(ratios),
-        "n": n,
-    }
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
