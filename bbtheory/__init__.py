@@ -23,8 +23,10 @@ _EXPORTS = {
     "traffic": "theory.entropy",
     "Equilibrium": "theory.equilibrium",
     "solve_equilibrium": "theory.equilibrium",
-    "solve_equilibria": "theory.equilibrium",
-    "solve_budgets": "theory.equilibrium",
+    "Equilibria": "theory.equilibria",
+    "solve_equilibria": "theory.equilibria",
+    "BudgetsEquilibrium": "theory.budgets",
+    "solve_budgets": "theory.budgets",
     "DensityMatch": "theory.balance",
     "target_degree": "theory.balance",
     "match_density": "theory.balance",
@@ -43,14 +45,16 @@ if TYPE_CHECKING:
     from .theory.balance import DensityMatch as DensityMatch
     from .theory.balance import match_density as match_density
     from .theory.balance import target_degree as target_degree
+    from .theory.budgets import BudgetsEquilibrium as BudgetsEquilibrium
+    from .theory.budgets import solve_budgets as solve_budgets
     from .theory.entropy import binary_entropy as binary_entropy
     from .theory.entropy import coding_entropy as coding_entropy
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
     from .theory.entropy import on_rate_from_log_odds as on_rate_from_log_odds
     from .theory.entropy import traffic as traffic
+    from .theory.equilibria import Equilibria as Equilibria
+    from .theory.equilibria import solve_equilibria as solve_equilibria
     from .theory.equilibrium import Equilibrium as Equilibrium
-    from .theory.equilibrium import solve_budgets as solve_budgets
-    from .theory.equilibrium import solve_equilibria as solve_equilibria
     from .theory.equilibrium import solve_equilibrium as solve_equilibrium
 
 

@@ -6,12 +6,14 @@ Every ``draw_`` returns its Axes, shows all data and marks what was fitted; none
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import matplotlib
 
 matplotlib.use("Agg", force=False)
 
 import matplotlib.pyplot as plt
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from bbtheory.storage import atomic
@@ -25,13 +27,13 @@ COLORS = {
     "orange": "#E69F00",
 }
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.figsize": (6.0, 4.0),
     "figure.dpi": 150,
     "figure.constrained_layout.use": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": matplotlib.cycler(color=list(COLORS.values())),
+    "axes.prop_cycle": cycler(color=list(COLORS.values())),
     "font.size": 10,
     "legend.frameon": False,
     "lines.linewidth": 1.5,
