@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,6 +16,7 @@ from bbtheory.theory.binary_code import at_most
 from bbtheory.theory.correlated import held_slope
 from bbtheory.theory.entropy import inactivity_log_odds, on_rate_from_log_odds
 from bbtheory.theory.entropy_curvature import entropy_curvature
+from bbtheory.theory.equilibrium import CONVERGED, NOT_BINDING, UNCONVERGED
 from bbtheory.theory.pair_statistics import symmetric
 from bbtheory.theory.pairwise import pairwise_code, square, state_features
 
@@ -46,7 +48,7 @@ class CorrelatedOptimum(Record):
         held.
     hold : str
     status : str
-        ``"converged"``, ``"budget_not_binding"`` or ``"not_converged"`` (only inside a ConvergenceError).
+        converged | budget_not_binding | not_converged (only inside a ConvergenceError).
     residual : float
         Largest error of the held statistics (as correlations), the balance (nats) and the budget (relative).
     """
@@ -133,10 +135,15 @@ def solve_correlated(
     hold = validate.exactly_one(**given)
     held = _possible(hold, symmetric(hold, given[hold], n))
     if validate.exactly_one(beta=beta, budget=budget) == "beta":
-        return _solve(k, validate.real("beta", beta, "[0, inf)"), None, held, hold, "converged")
+        return _solve(k, validate.real("beta", beta, "[0, inf)"), None, held, hold, CONVERGED)
     T = validate.real("budget", budget, "(0, inf)")
-    free = _solve(k, 0.0, T, held, hold, "budget_not_binding")
-    return free if free.traffic <= T else _solve(k, None, T, held, hold, "converged")
+    free = _solve(k, 0.0, T, held, hold, NOT_BINDING)
+    if free.traffic > T:
+        return _solve(k, None, T, held, hold, CONVERGED)
+    warnings.warn(
+        f"the budget {T:g} does not bind: without it the units carry {free.traffic:g}", stacklevel=2
+    )
+    return free
 
 
 def _possible(hold: str, matrix: np.ndarray) -> np.ndarray:
@@ -214,7 +221,7 @@ def _solve(
         entropy=code.entropy,
         curvature=entropy_curvature(code, hold, k if beta is None else None) if converged else np.nan,
         hold=hold,
-        status=status if converged else "not_converged",
+        status=status if converged else UNCONVERGED,
         residual=residual,
     )
     if not converged:

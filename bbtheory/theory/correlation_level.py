@@ -16,7 +16,7 @@ from bbtheory.theory.entropy_expansion import off_diagonal
 from bbtheory.theory.pair_statistics import highest_scale, statistics_from_covariance, symmetric
 
 _SCAN = 61  # points of the geometric scan for the first crossing, a factor of 1.26 apart
-_LOWEST = 1e-6  # of the highest level; the shift there is far below any that matters
+_LOWEST = 1e-6  # of the highest level, where the scan starts unless the shift is large there, too
 _INSIDE = 1.0 - 1e-6  # the highest level is on the boundary of the possible, where couplings are infinite
 _RELATIVE = 1e-12  # of the level, at which the search stops
 
@@ -116,10 +116,12 @@ def correlation_level(
         return float(np.abs(balance(level).shift).max()) - amount
 
     below = highest * _LOWEST
+    while excess(below) >= 0:
+        below *= _LOWEST
     level = np.nan
     for above in np.geomspace(below, highest * _INSIDE, _SCAN):
         if excess(above) >= 0:
-            level = above if above <= below else _root(excess, below, above)
+            level = _root(excess, below, above)
             break
         below = above
     reached = np.isfinite(level)

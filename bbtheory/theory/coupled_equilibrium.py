@@ -6,6 +6,7 @@ multipliers of co-activations held fixed, so this is the balance with co-activat
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,6 +19,7 @@ from bbtheory.records import ConvergenceError, Record
 from bbtheory.theory.binary_code import MAX_UNITS, at_most
 from bbtheory.theory.correlated import TRUSTED_ERROR
 from bbtheory.theory.entropy import coding_entropy, inactivity_log_odds, on_rate_from_log_odds
+from bbtheory.theory.equilibrium import CONVERGED, NOT_BINDING, UNCONVERGED
 from bbtheory.theory.pairwise import coupling_matrix, pairwise_code
 
 METHODS = ("exact", "tap", "mean_field")
@@ -25,8 +27,9 @@ METHODS = ("exact", "tap", "mean_field")
 _TOLERANCE = (
     1e-12  # of the log-odds, relative beyond 1; rounding of the sums over neighbours leaves some 1e-15
 )
-_MAX_STEPS = 5000
-_LEAST_DAMPING = 1 / 64
+_NEAR = 0.1  # an error from which Newton's steps are tried
+_MAX_STEPS = 2000
+_LEAST_SHARE = 1 / 64  # of an update taken where whole ones overshoot
 _BUDGET = 1e-10  # relative miss of the budget that the search over beta may leave
 
 
@@ -48,7 +51,7 @@ class CoupledEquilibrium(Record):
         Magnitude of the first order of J that the approximation leaves out of L(a_i); 0 if exact.
     method : str
     status : str
-        ``"converged"``, ``"budget_not_binding"`` or ``"not_converged"`` (only inside a ConvergenceError).
+        converged | budget_not_binding | not_converged (only inside a ConvergenceError).
     stationarity : float
         Largest error of the equations for L(a_i), over max(1, |L(a_i)|).
     n_steps : int
@@ -138,8 +141,6 @@ def solve_coupled(
     Thouless, Anderson and Palmer (1977) and Plefka (1982) in the variables 0 and 1; this project's
     derivation.
     """
-    from scipy.optimize import brentq
-
     k = validate.array("fan_out", fan_out, "[0, inf)")
     J = coupling_matrix(coupling, k.size)
     validate.choice("method", method, METHODS)
@@ -150,20 +151,36 @@ def solve_coupled(
     T = validate.real("budget", budget, "(0, inf)")
     free = _at(k, J, 0.0, T, method)
     if free.traffic <= T:
+        warnings.warn(
+            f"the budget {T:g} does not bind: without it the units carry {free.traffic:g}", stacklevel=2
+        )
         return free
-    low, high = 0.0, 1.0 / float(k.max())
-    while _at(k, J, high, T, method).traffic > T:
-        low, high = high, 2.0 * high
-    # the traffic falls as beta grows: -dT/dbeta is the variance of sum_i k_i h_i
-    price = brentq(
-        lambda b: _at(k, J, b, T, method).traffic - T, low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps
-    )
-    result = _at(k, J, float(price), T, method)  # type: ignore[arg-type]  # brentq without full_output
+    try:
+        result = _meet(k, J, T, method)
+    except ConvergenceError as error:
+        raise ConvergenceError(f"the search for the budget {T:.9g} ended: {error}", error.record) from None
     if abs(result.traffic - T) > _BUDGET * T:
         raise ConvergenceError(
             f"the traffic of {method} jumps across the budget {T:.9g} at beta = {result.beta:.9g}", result
         )
     return result
+
+
+def _meet(k: np.ndarray, J: np.ndarray, budget: float, method: str) -> CoupledEquilibrium:
+    """Find the price at which the traffic, which falls as beta grows, is the budget."""
+    from scipy.optimize import brentq
+
+    low, high = 0.0, 1.0 / float(k.max())
+    while _at(k, J, high, budget, method).traffic > budget:
+        low, high = high, 2.0 * high
+    beta = brentq(
+        lambda b: _at(k, J, b, budget, method).traffic - budget,
+        low,
+        high,
+        xtol=1e-300,
+        rtol=4 * np.finfo(float).eps,
+    )
+    return _at(k, J, float(beta), budget, method)  # type: ignore[arg-type]  # full_output is off
 
 
 def _at(k: np.ndarray, J: np.ndarray, beta: float, budget: float | None, method: str) -> CoupledEquilibrium:
@@ -178,7 +195,8 @@ def _at(k: np.ndarray, J: np.ndarray, beta: float, budget: float | None, method:
         second = 0.5 * (1.0 - 2.0 * a) * (J**2 @ chi)
         if method == "tap":
             entropy = coding_entropy(a) - 0.25 * float(chi @ J**2 @ chi)
-            loops = 0.5 * np.einsum("ij,jk,ki->i", J * chi, J * chi, J)
+            weighted = J * chi
+            loops = 0.5 * ((weighted @ weighted) * J).sum(axis=1)
             error = np.abs(
                 (1.0 - 6.0 * chi) * (J**3 @ (chi * (1.0 - 2.0 * a))) / 6.0 + (1.0 - 2.0 * a) * loops
             )
@@ -186,9 +204,9 @@ def _at(k: np.ndarray, J: np.ndarray, beta: float, budget: float | None, method:
             entropy = coding_entropy(a)
             error = np.abs(second)
     converged = stationarity <= _TOLERANCE
-    status = "converged" if converged else "not_converged"
+    status = CONVERGED if converged else UNCONVERGED
     if converged and beta == 0 and budget is not None:
-        status = "budget_not_binding"
+        status = NOT_BINDING
     result = CoupledEquilibrium(
         fan_out=k,
         coupling=J,
@@ -212,7 +230,7 @@ def _at(k: np.ndarray, J: np.ndarray, beta: float, budget: float | None, method:
 
 
 def _iterate(field: np.ndarray, J: np.ndarray, onsager: bool) -> tuple[np.ndarray, int, float]:
-    """Damped iteration of the log-odds x; the damping doubles when an update overshoots."""
+    """Damped iteration of the log-odds x, then Newton steps once it has come near."""
     J2 = J**2
 
     def update(x: np.ndarray) -> tuple[np.ndarray, float]:
@@ -223,19 +241,32 @@ def _iterate(field: np.ndarray, J: np.ndarray, onsager: bool) -> tuple[np.ndarra
         step = new - x
         return step, float((np.abs(step) / np.maximum(1.0, np.abs(x))).max())
 
+    def newton(x: np.ndarray, step: np.ndarray) -> np.ndarray:
+        a = on_rate_from_log_odds(x)
+        chi, odd = a * (1.0 - a), 1.0 - 2.0 * a
+        slope = -J  # of the new x by a; da/dx = -chi
+        if onsager:
+            slope = slope - 0.5 * np.outer(odd, odd) * J2 + np.diag(J2 @ chi)
+        return np.linalg.solve(np.eye(x.size) + slope * chi, step)
+
     x = field.copy()
     share = 1.0
     step, error = update(x)
     steps = 0
-    for steps in range(1, _MAX_STEPS + 1):  # noqa: B007  # reported
-        if error <= _TOLERANCE:
-            break
+    while error > _TOLERANCE and steps < _MAX_STEPS:
+        steps += 1
+        if error < _NEAR:
+            leap = newton(x, step)
+            next_step, next_error = update(x + leap)
+            # against the direction of the iteration lies a solution that it would leave
+            if next_error < error / 2.0 and leap @ step > 0:
+                x, step, error = x + leap, next_step, next_error
+                continue
         trial = x + share * step
-        last = error
-        next_step, error = update(trial)
-        if error > last and share > _LEAST_DAMPING:
-            share /= 2.0  # x is kept
-            error = last
+        next_step, next_error = update(trial)
+        # the error may rise on the way past a solution that has just vanished: only turning back is too far
+        if next_step @ step < 0 and share > _LEAST_SHARE:
+            share /= 2.0
         else:
-            x, step = trial, next_step
+            x, step, error, share = trial, next_step, next_error, min(1.0, 1.5 * share)
     return on_rate_from_log_odds(x), steps, error

@@ -29,6 +29,8 @@ from bbtheory.records import Record
 from bbtheory.theory.entropy import coding_entropy
 from bbtheory.theory.pair_statistics import pair_statistics
 
+_RULED_OUT = 1e-12  # of the probability that a joint state has if units are independent
+
 
 class Order(NamedTuple):
     """One order of the entropy with its derivatives."""
@@ -231,10 +233,9 @@ def exact_pairs(a: np.ndarray, covariance: np.ndarray) -> ExactPairs:
     """Return entropy, couplings and field shifts of all pairs; infinite where a joint state is ruled out."""
     off = 1.0 - a
     n = a.size
-    with np.errstate(divide="ignore"):
-        both = np.log1p(np.maximum(covariance / np.outer(a, a), -1.0))
-        neither = np.log1p(np.maximum(covariance / np.outer(off, off), -1.0))
-        first = np.log1p(np.maximum(-covariance / np.outer(a, off), -1.0))  # i on, j off
+    both = _log1p(covariance / np.outer(a, a))
+    neither = _log1p(covariance / np.outer(off, off))
+    first = _log1p(-covariance / np.outer(a, off))  # i on, j off
     second = first.T
     probability = [np.outer(a, a) + covariance, np.outer(off, off) + covariance]
     probability += [np.outer(a, off) - covariance, np.outer(off, a) - covariance]
@@ -246,3 +247,9 @@ def exact_pairs(a: np.ndarray, covariance: np.ndarray) -> ExactPairs:
         coupling = off_diagonal(both + neither - first - second)
         field = off_diagonal(neither - first)
     return ExactPairs(-float(information.sum()) / 2.0, coupling, field)
+
+
+def _log1p(ratio: np.ndarray) -> np.ndarray:
+    """ln(1 + ratio), -inf for a joint state whose probability is 0 up to rounding."""
+    with np.errstate(divide="ignore"):
+        return np.log1p(np.where(ratio < -1.0 + _RULED_OUT, -1.0, ratio))

@@ -115,7 +115,7 @@ class TrafficBound(Record):
 
     @property
     def holds(self) -> np.ndarray:
-        """Whether link <= next link here, up to rounding and 4 errors of the information; false if unknown."""
+        """Whether link <= next link, up to rounding and 4 errors of the information; false if unknown."""
         low, high = self._ends()
         error = np.array([self.information_error if link == "information" else 0.0 for link in self.links])
         return low <= high * (1.0 + ROUNDING) + 4.0 * np.nan_to_num(error)
