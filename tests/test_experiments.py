@@ -89,13 +89,18 @@ def test_smoke_record_round_trips(name, smoke, tmp_path):
 
 @pytest.mark.parametrize("name", REAL)
 def test_smoke_is_quick(name, smoke):
-    smoke.record(name)  # compiles what there is to compile
-    start = time.process_time()
-    assert main([name, "--preset", "smoke", "--results", str(smoke.results), "--force"]) == 0
-    assert time.process_time() - start <= SMOKE_SECONDS
+    smoke.record(name)
+    if smoke.seconds[name] > SMOKE_SECONDS:
+        smoke.run(name)  # the first time compiles what there is to compile
+    assert smoke.seconds[name] <= SMOKE_SECONDS
 
 
-@pytest.mark.parametrize("name", [name for name in REAL if not name.startswith("bench_")])
+TWICE = [name for name in REAL if not name.startswith("bench_")]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "static_null" else pytest.mark.slow) for n in TWICE]
+)
 def test_smoke_is_deterministic(name, smoke, tmp_path):
     found = smoke.record(name)
     assert main([name, "--preset", "smoke", "--results", str(tmp_path)]) == 0
@@ -246,29 +251,35 @@ def test_interrupt(tmp_path, whole):
 
 
 def test_time_limit(tmp_path, whole, monkeypatch, capsys):
-    monkeypatch.setenv("TOY_NAP", "0.002")  # 0.2 s a cell
-    assert toy(tmp_path, "walk", "--time-limit", "0.5") == 0
+    monkeypatch.setenv("TOY_NAP", "0.003")  # 0.3 s a cell at least
+    assert toy(tmp_path, "walk", "--time-limit", "0.7") == 0
     done = len(list(tmp_path.rglob("*.cells/*.json")))
     assert f"time limit: {done} of 4 cells are done; run it again to go on" in capsys.readouterr().err
-    assert 1 <= done <= 2
+    assert done + len(list(tmp_path.rglob("*.state.npz"))) <= 2, "started a cell that cannot fit"
     assert not list(tmp_path.glob("walk/cpu/*.json"))
+    before = files(tmp_path)
     assert toy(tmp_path, "walk", "--time-limit", "0") == 0
-    assert len(list(tmp_path.rglob("*.cells/*.json"))) == done
+    assert files(tmp_path) == before
     monkeypatch.setenv("TOY_NAP", "0")
-    assert toy(tmp_path, "walk", "--time-limit", "60") == 0
+    assert toy(tmp_path, "walk", "--time-limit", "600") == 0
     assert record(tmp_path, "walk").result == whole.result
 
 
 def test_a_cell_longer_than_the_limit_goes_on_from_its_state(tmp_path, whole, monkeypatch):
-    monkeypatch.setenv("TOY_NAP", "0.005")  # 0.5 s a cell
+    monkeypatch.setenv("TOY_NAP", "0.02")  # 2 s a cell at least
+    walk = TOYS.load("walk")
+    config = walk.cells(walk.CPU)[0]
+    path = archive.cell_path(archive.record_path(tmp_path, "walk", "cpu", walk.CPU), config)
+    steps, seconds = [1], [0.0]
     for _ in range(3):
-        assert toy(tmp_path, "walk", "--time-limit", "0.1") == 0
-    (state,) = tmp_path.rglob("*.state.npz")
-    progress = SavedProgress(Task("toy_experiments", "walk", None, state.with_name("x"), None, 1.0))
-    progress._state = state
-    steps = len((progress.restore() or {})["path"])
-    assert 30 < steps < 100
-    assert progress.seconds > 0.3, "the time of earlier runs counts"
+        assert toy(tmp_path, "walk", "--time-limit", "0.2") == 0
+        progress = SavedProgress(Task("toy_experiments", "walk", config, path, None, np.inf))
+        steps.append(len((progress.restore() or {})["path"]))
+        seconds.append(progress.seconds)
+    assert steps == sorted(set(steps)), "each run goes on"
+    assert seconds == sorted(seconds), "the time of earlier runs counts"
+    assert steps[-1] < 100
+    assert len(list(tmp_path.rglob("*.state.npz"))) == 1
     monkeypatch.setenv("TOY_NAP", "0")
     assert toy(tmp_path, "walk") == 0
     assert record(tmp_path, "walk").result == whole.result
@@ -371,15 +382,15 @@ def test_corrupt_arrays(damage, tmp_path, capsys):
     assert "Traceback" not in err
 
 
-def test_corrupt_cell_is_run_again(tmp_path, whole, capsys):
-    assert toy(tmp_path, "walk") == 0
-    path = record(tmp_path, "walk").path
-    path.unlink()
+def test_corrupt_cell_is_run_again(tmp_path, capsys):
+    assert toy(tmp_path, "walk", "--preset", "smoke") == 0
+    first = record(tmp_path, "walk", "smoke")
+    first.path.unlink()
     next(tmp_path.rglob("*.cells/*.json")).write_text("{")
     capsys.readouterr()
-    assert toy(tmp_path, "walk") == 0
+    assert toy(tmp_path, "walk", "--preset", "smoke") == 0
     assert "the cell is run again" in capsys.readouterr().err
-    assert record(tmp_path, "walk").result == whole.result
+    assert record(tmp_path, "walk", "smoke").result == first.result
 
 
 BAD = [

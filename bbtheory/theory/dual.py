@@ -15,7 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bbtheory.theory.entropy import MAX_BALANCED_TRAFFIC
+from bbtheory.theory.population import Population
 
+# from here the compiled search repays loading numba (about 0.5 s once) within a handful of calls
+COMPILED_FROM = 10_000
 MAX_ITERATIONS = 200
 # a budget is met to the rounding of a sum over many units (measured below 1e-14 at 1e6 units) ...
 SUM_TOLERANCE = 2e-14
@@ -133,3 +136,68 @@ def solve_rows(
         converged[active] = done
         active = active[~done]
     return DualRoot(beta, converged, iteration)
+
+
+def on_rate_at(population: Population, beta: float) -> np.ndarray:
+    """On-rates at a given multiplier."""
+    price = population.price
+    if price.size < COMPILED_FROM:
+        return bounded_on_rate(beta * price, *population.bounds)
+    from bbtheory.theory import dual_kernel
+
+    lower, upper = population.contiguous_bounds
+    on_rate = np.empty_like(price)
+    dual_kernel.fill_on_rate(price, beta, lower, upper, on_rate)
+    return on_rate
+
+
+def search(population: Population, budget: float) -> tuple[float, np.ndarray, bool, int]:
+    """Find a binding budget's beta and on-rates, in numpy or, where it pays, compiled."""
+    price, count = population.price, population.multiplicity
+    scale = 1.0 / float(population.largest)
+    if price.size >= COMPILED_FROM:
+        from bbtheory.theory import dual_kernel
+
+        lower, upper = population.contiguous_bounds
+        on_rate = np.empty_like(price)
+        n_units = float(population.n_units)
+        total, floor = float(population.total), float(population.traffic_at_lower)
+        root, converged, used, _ = dual_kernel.solve_population(
+            price, scale, budget, n_units, total, floor, count, lower, upper, 1.0, on_rate
+        )
+        return root, on_rate, converged, used
+    bounds = population.bounds
+    found = solve_rows((price * scale)[None], np.array([budget * scale]), count, *bounds)
+    beta = float(found.beta[0]) * scale
+    return beta, bounded_on_rate(beta * price, *bounds), bool(found.converged[0]), found.n_iterations
+
+
+def search_rows(
+    population: Population, budget: np.ndarray, binding: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """On-rates, multipliers and convergence of the rows whose budget binds; zeros elsewhere."""
+    price, scale = population.price, 1.0 / population.largest
+    if price.size >= COMPILED_FROM:
+        from bbtheory.theory import dual_kernel
+
+        root, converged = np.zeros(len(price)), np.zeros(len(price), dtype=bool)
+        on_rate = np.empty_like(price)
+        lower, upper = population.contiguous_bounds
+        total, floor = population.total, population.traffic_at_lower
+        used = dual_kernel.solve_populations(
+            price, scale, budget, total, floor, binding, lower, upper, on_rate, root, converged
+        )
+        return on_rate, root, converged, used
+    rows = np.flatnonzero(binding)
+    lower, upper = population.bounds
+    found = solve_rows(
+        price[rows] * scale[rows, None],
+        budget[rows] * scale[rows],
+        None,
+        None if lower is None else lower[rows],
+        None if upper is None else upper[rows],
+    )
+    root, converged = np.zeros(len(price)), np.zeros(len(price), dtype=bool)
+    root[rows], converged[rows] = found.beta * scale[rows], found.converged
+    on_rate = bounded_on_rate(root[:, None] * price, *population.bounds)
+    return on_rate, root, converged, found.n_iterations

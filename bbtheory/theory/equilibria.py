@@ -15,7 +15,6 @@ from bbtheory.records import ConvergenceError, Record
 from bbtheory.theory import dual
 from bbtheory.theory.entropy import binary_entropy
 from bbtheory.theory.equilibrium import (
-    COMPILED_FROM,
     CONVERGED,
     INFEASIBLE,
     NOT_BINDING,
@@ -70,7 +69,8 @@ class Equilibria(Record):
     @cached_property
     def budget_residual(self) -> np.ndarray:
         """|traffic - T| / T where the budget binds, else its excess, shape (n_populations,)."""
-        excess = (self.traffic - self.budget) / self.budget
+        spent = self.budget > 0  # where not, all on-rates underflow at the beta given
+        excess = np.where(spent, self.traffic - self.budget, 0.0) / np.where(spent, self.budget, 1.0)
         return np.where(self.beta > 0, np.abs(excess), np.maximum(excess, 0.0))
 
     def __len__(self) -> int:
@@ -179,7 +179,7 @@ def solve_equilibria(
     idle = population.traffic_at_zero <= target
     infeasible = population.traffic_at_lower > target * (1.0 + dual.SUM_TOLERANCE)
     binding = ~(idle | infeasible)
-    on_rate, root, converged, used = _search(population, target, binding)
+    on_rate, root, converged, used = dual.search_rows(population, target, binding)
     if idle.any():
         on_rate[idle] = np.clip(0.5, population.lower[idle], population.upper[idle])
     if infeasible.any():
@@ -193,31 +193,3 @@ def solve_equilibria(
         worst = int(np.flatnonzero(status == UNCONVERGED)[0])
         raise ConvergenceError(f"population {worst} misses its budget after {used} passes", record)
     return record
-
-
-def _search(
-    population: Population, budget: np.ndarray, binding: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """On-rates, multipliers and convergence of the rows whose budget binds; zeros elsewhere."""
-    price, scale = population.price, 1.0 / population.largest
-    if price.size >= COMPILED_FROM:
-        from bbtheory.theory import dual_kernel
-
-        root, converged = np.zeros(len(price)), np.zeros(len(price), dtype=bool)
-        on_rate = np.empty_like(price)
-        bounds = [b if b is None else np.ascontiguousarray(b) for b in population.bounds]
-        used = dual_kernel.solve_populations(price, scale, budget, binding, *bounds, on_rate, root, converged)
-        return on_rate, root, converged, used
-    rows = np.flatnonzero(binding)
-    lower, upper = population.bounds
-    found = dual.solve_rows(
-        price[rows] * scale[rows, None],
-        budget[rows] * scale[rows],
-        None,
-        None if lower is None else lower[rows],
-        None if upper is None else upper[rows],
-    )
-    root, converged = np.zeros(len(price)), np.zeros(len(price), dtype=bool)
-    root[rows], converged[rows] = found.beta * scale[rows], found.converged
-    on_rate = dual.bounded_on_rate(root[:, None] * price, *population.bounds)
-    return on_rate, root, converged, found.n_iterations

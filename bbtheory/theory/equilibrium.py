@@ -22,10 +22,7 @@ from bbtheory import validate
 from bbtheory.records import ConvergenceError, InfeasibleError, Record
 from bbtheory.theory import dual
 from bbtheory.theory.entropy import binary_entropy, inactivity_log_odds
-from bbtheory.theory.population import Population, check_population
-
-# from here the compiled search repays loading numba (about 0.5 s once) within a handful of calls
-COMPILED_FROM = 50_000
+from bbtheory.theory.population import Population, check_population, inner_product
 
 CONVERGED, NOT_BINDING, INFEASIBLE, UNCONVERGED = (
     "converged",
@@ -112,17 +109,17 @@ class Equilibrium(Record):
     @cached_property
     def traffic(self) -> float:
         """sum_i count_i t_i."""
-        return float(np.dot(self._population.weight, self.on_rate))
+        return inner_product(self._population.weight, self.on_rate)
 
     @cached_property
     def coding_entropy(self) -> float:
         """sum_i count_i h(a_i), nats."""
-        return float(np.dot(self.count, binary_entropy(self.on_rate)))
+        return float((self.count * binary_entropy(self.on_rate)).sum())
 
     @property
     def n_units(self) -> int:
         """Number of units, multiplicities counted."""
-        return int(self.count.sum())
+        return self._population.n_units
 
     @property
     def n_silent(self) -> int:
@@ -164,7 +161,8 @@ class Equilibrium(Record):
     @cached_property
     def budget_residual(self) -> float:
         """`Residuals.budget` alone, which costs one product in place of a logarithm a unit."""
-        excess = (self.traffic - self.budget) / self.budget
+        # a budget of 0 is what a given beta implies where all on-rates underflow
+        excess = (self.traffic - self.budget) / self.budget if self.budget > 0 else 0.0
         return abs(excess) if self.beta > 0 else max(excess, 0.0)
 
     @cached_property
@@ -250,24 +248,24 @@ def solve_equilibrium(
 
     if given == "beta":
         beta = validate.real("beta", beta, "[0, inf)")
-        on_rate = _on_rate_at(solved, beta)
-        return result(on_rate, beta, float(np.dot(solved.weight, on_rate)), CONVERGED, 1)
+        on_rate = dual.on_rate_at(solved, beta)
+        return result(on_rate, beta, inner_product(solved.weight, on_rate), CONVERGED, 1)
 
     budget = validate.real("budget", budget, "(0, inf)")
-    solved.check_budget(np.float64(budget))
+    solved.check_budget(budget)
     unpriced, least = float(solved.traffic_at_zero), float(solved.traffic_at_lower)
     if unpriced <= budget:
         warnings.warn(
             f"the budget {budget:g} does not bind: without it the population carries {unpriced:g}",
             stacklevel=2,
         )
-        return result(_on_rate_at(solved, 0.0), 0.0, budget, NOT_BINDING, 1)
+        return result(dual.on_rate_at(solved, 0.0), 0.0, budget, NOT_BINDING, 1)
     if least > budget * (1.0 + dual.SUM_TOLERANCE):  # equality within rounding is met by the bounds
         raise InfeasibleError(
             f"budget must be at least {least:g}, the traffic of the lower bounds, got {budget:g}",
             result(solved.lower, np.inf, budget, INFEASIBLE, 1),
         )
-    root, on_rate, converged, used = _search(solved, budget)
+    root, on_rate, converged, used = dual.search(solved, budget)
     record = result(on_rate, root, budget, CONVERGED if converged else UNCONVERGED, used)
     if not converged:
         raise ConvergenceError(
@@ -275,34 +273,3 @@ def solve_equilibrium(
             record,
         )
     return record
-
-
-def _on_rate_at(population: Population, beta: float) -> np.ndarray:
-    """On-rates at a given multiplier."""
-    price, bounds = population.price, population.bounds
-    if price.size < COMPILED_FROM:
-        return dual.bounded_on_rate(beta * price, *bounds)
-    from bbtheory.theory import dual_kernel
-
-    on_rate = np.empty_like(price)
-    bounds = [b if b is None else np.ascontiguousarray(b) for b in bounds]
-    dual_kernel.fill_on_rate(price, beta, *bounds, on_rate)
-    return on_rate
-
-
-def _search(population: Population, budget: float) -> tuple[float, np.ndarray, bool, int]:
-    """Find a binding budget's beta and on-rates, in numpy or, where it pays, compiled."""
-    price, count, bounds = population.price, population.multiplicity, population.bounds
-    scale = 1.0 / float(population.largest)
-    if price.size >= COMPILED_FROM:
-        from bbtheory.theory import dual_kernel
-
-        on_rate = np.empty_like(price)
-        bounds = [b if b is None else np.ascontiguousarray(b) for b in bounds]
-        root, converged, used, _ = dual_kernel.solve_population(
-            price, scale, budget, count, *bounds, 1.0, on_rate
-        )
-        return root, on_rate, converged, used
-    found = dual.solve_rows((price * scale)[None], np.array([budget * scale]), count, *bounds)
-    beta = float(found.beta[0]) * scale
-    return beta, dual.bounded_on_rate(beta * price, *bounds), bool(found.converged[0]), found.n_iterations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,6 +15,8 @@ from bbtheory import validate
 SMALLEST_BUDGET = 1e-290
 # from here counting equal fan-outs costs less than an exponential for each
 COUNTED_FROM = 1_000
+# units per partial sum
+BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Population:
         return None if is_constant(self.count, 1) else self.count
 
     @cached_property
+    def n_units(self) -> int:
+        """Units of each population, multiplicities counted."""
+        return self.fan_out.shape[-1] if self.multiplicity is None else int(self.count.sum())
+
+    @cached_property
     def weight(self) -> np.ndarray:
         """count_i c_i k_i."""
         return self.price if self.multiplicity is None else self.price * self.multiplicity
@@ -52,6 +60,14 @@ class Population:
         """The bounds on on-rates, or (None, None) where they restrict nothing."""
         free = is_constant(self.lower, 0.0) and is_constant(self.upper, 1.0)
         return (None, None) if free else (self.lower, self.upper)
+
+    @property
+    def contiguous_bounds(self) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+        """`bounds` for compiled code, which is fast on contiguous arrays only."""
+        lower, upper = self.bounds
+        if lower is None or upper is None:
+            return None, None
+        return np.ascontiguousarray(lower), np.ascontiguousarray(upper)
 
     @cached_property
     def total(self) -> np.ndarray:
@@ -88,9 +104,9 @@ class Population:
             where = "" if self.price.ndim == 1 else f" in population {int(idle[0])}"
             raise ValueError(f"fan_out must hold a unit that drives links at a cost, got only zeros{where}")
 
-    def check_budget(self, budget: np.ndarray) -> None:
+    def check_budget(self, budget: np.ndarray | float) -> None:
         """Refuse a budget that float64 on-rates cannot spend."""
-        if (budget < SMALLEST_BUDGET * self.largest).any():
+        if np.any(budget < SMALLEST_BUDGET * self.largest):
             raise ValueError(
                 f"budget must be at least {SMALLEST_BUDGET:g} of the largest fan_out times cost "
                 f"(on-rates underflow below), got {float(np.min(budget)):g}"
@@ -114,6 +130,12 @@ class Population:
             np.broadcast_to(values.flat[0], distinct.shape) for values in (self.cost, self.lower, self.upper)
         ]
         return Population(distinct, occurrences[distinct], *parts), row
+
+
+def inner_product(x: np.ndarray, y: np.ndarray) -> float:
+    """Sum of x_i y_i to a few units in the last place; one long sum of a million can be off by 1e-12."""
+    length = 2 * BLOCK  # longer products would start BLAS threads, which cost more than they save
+    return math.fsum(float(np.dot(x[i : i + length], y[i : i + length])) for i in range(0, x.size, length))
 
 
 def is_constant(values: np.ndarray, value: float | None = None) -> bool:
