@@ -35,7 +35,7 @@ LINES = ("plain", "order_1", "order_2", "order_3", "order_4", "resummed")
 THRESHOLDS = (0.1, 0.5)
 RATIOS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, np.inf)
 
-_SCAN = 40  # correlations per decade-spanning scan for the first failure
+_SCAN = 40  # correlations tried in search of the first failure
 
 
 @dataclasses.dataclass(frozen=True)
