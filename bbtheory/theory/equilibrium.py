@@ -141,7 +141,7 @@ class Equilibrium(Record):
         """dT/dbeta = -sum_i count_i (c_i k_i)^2 a_i (1 - a_i) over the units on no bound."""
         chi = self.on_rate * (1.0 - self.on_rate)
         return -float(
-            np.dot(self._population.weight, self._population.price * np.where(self._free, chi, 0.0))
+            inner_product(self._population.weight, self._population.price * np.where(self._free, chi, 0.0))
         )
 
     @cached_property
