@@ -140,9 +140,8 @@ class Equilibrium(Record):
     def dtraffic_dbeta(self) -> float:
         """dT/dbeta = -sum_i count_i (c_i k_i)^2 a_i (1 - a_i) over the units on no bound."""
         chi = self.on_rate * (1.0 - self.on_rate)
-        return -float(
-            inner_product(self._population.weight, self._population.price * np.where(self._free, chi, 0.0))
-        )
+        p = self._population
+        return -inner_product(p.weight, p.price * np.where(self._free, chi, 0.0))
 
     @cached_property
     def residuals(self) -> Residuals:

@@ -94,3 +94,11 @@ def test_sums_of_many_equal_units_keep_their_digits():
     # the plain loop, as a control of what compensation is for
     total = dual_kernel._moments_of_block(y, 1.0, 4.0, None, None, None)[0]
     assert abs(total / (1e6 * term) - 1) > 2e-14
+
+
+def test_compensated_addition_keeps_what_rounding_loses():
+    total, lost = 0.0, 0.0
+    for term in (1.0, 1e16, 1.0, -1e16):
+        total, lost = dual_kernel._add(total, lost, term)
+    assert total + lost == 2.0
+    assert (1.0 + 1e16) + 1.0 - 1e16 != 2.0
