@@ -8,7 +8,7 @@ from scipy import optimize
 from bbtheory import ConvergenceError, InfeasibleError, solve_budgets, solve_equilibrium
 from bbtheory.theory import budgets
 from bbtheory.theory.entropy import coding_entropy
-from tests.kkt import assert_kkt
+from kkt import assert_kkt
 
 
 def problem(rng):
