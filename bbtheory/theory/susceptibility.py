@@ -1,0 +1,101 @@
+"""The linear response as an operator: products with vectors over all units, no matrix formed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from bbtheory import validate
+from bbtheory.theory.gaussian import density, log_odds_slope
+from bbtheory.theory.moments import DEFAULT_TERMS
+from bbtheory.theory.network import Network
+from bbtheory.theory.tangent import CorrelatedTangent, Tangent
+
+ACTUATORS = ("sp_in", "sp_out")
+OUTPUTS = ("residual", "log_odds", "on_rate", "z")
+
+
+class ResponseOperator(LinearOperator):
+    """Linear map from the fraction of links cut at every unit to the response of every unit.
+
+    y = R x: x_j is the expected fraction of unit j's incoming ("sp_in") or outgoing ("sp_out") links cut at
+    random, y_i the derivative of z, the on-rate, the log-odds or the residual r = L(a) - beta k of unit i,
+    through all layers. ``R @ x`` and ``R.T @ y`` cost about two products with the weights;
+    ``R @ numpy.eye(n)`` is the matrix. A unit without variance does not respond.
+
+    Parameters
+    ----------
+    network : Network
+    actuator : {"sp_in", "sp_out"}
+    of : {"residual", "log_odds", "on_rate", "z"}, optional
+        Which response. For SP-in "residual" counts what its sources lose of their fan-out: one more product
+        where masks have cuts.
+    beta : float, optional
+        Price of a link, >= 0, nats per link.
+    terms : int, optional
+        Terms of Mehler's series, used with an input covariance.
+
+    Raises
+    ------
+    ValueError
+        If actuator or ``of`` is unknown, beta is negative or not finite, or a covariance is singular along
+        the weights of a unit.
+
+    References
+    ----------
+    This project's derivation; actuators SP-in and SP-out: arXiv 2510.01263.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        actuator: str,
+        *,
+        of: str = "residual",
+        beta: float = 1.0,
+        terms: int = DEFAULT_TERMS,
+    ):
+        self.actuator = validate.choice("actuator", actuator, ACTUATORS)
+        self.of = validate.choice("of", of, OUTPUTS)
+        self.beta = validate.real("beta", beta, "[0, inf)")
+        terms = validate.integer("terms", terms, "[1, 60]")
+        super().__init__(dtype=np.dtype(np.float64), shape=(network.n_units, network.n_units))
+        self.network = network
+        kind = Tangent if network.input_covariance is None else CorrelatedTangent
+        self._tangent = kind(network, actuator, terms)
+        z = np.concatenate([s.z[0] for s in self._tangent.states])
+        finite = np.isfinite(z)
+        slope = np.where(finite, log_odds_slope(np.where(finite, z, 0.0)), 0.0)
+        self._row = {"z": np.ones_like(z), "on_rate": density(z)}.get(self.of, -slope)
+        self._links = [links.indicator() for links in network.links]
+
+    def _matvec(self, x: Any) -> np.ndarray:
+        x = np.asarray(x, dtype=np.float64).ravel()
+        y = self._row * self._tangent.push(x)
+        return y - self.beta * self._fan_out_change(x) if self.of == "residual" else y
+
+    def _rmatvec(self, x: Any) -> np.ndarray:
+        y = np.asarray(x, dtype=np.float64).ravel()
+        g = self._tangent.pull(self._row * y)
+        return g - self.beta * self._fan_out_adjoint(y) if self.of == "residual" else g
+
+    def _fan_out_change(self, x: np.ndarray) -> np.ndarray:
+        """Return dk: SP-out takes a unit's own links, SP-in those of its sources."""
+        if self.actuator == "sp_out":
+            return -x * self.network.fan_out
+        out = np.zeros_like(x)
+        layers = self._tangent.layers
+        for source, target, links in zip(layers[:-1], layers[1:], self._links[1:], strict=True):
+            out[source] = -x[target].sum() if links is None else -(links.T @ x[target])
+        return out
+
+    def _fan_out_adjoint(self, y: np.ndarray) -> np.ndarray:
+        if self.actuator == "sp_out":
+            return -y * self.network.fan_out
+        out = np.zeros_like(y)
+        layers = self._tangent.layers
+        for source, target, links in zip(layers[:-1], layers[1:], self._links[1:], strict=True):
+            out[target] = -y[source].sum() if links is None else -(links @ y[source])
+        return out
