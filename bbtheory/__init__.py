@@ -28,6 +28,17 @@ _EXPORTS = {
     "DensityMatch": "theory.balance",
     "target_degree": "theory.balance",
     "match_density": "theory.balance",
+    "Network": "theory.network",
+    "Shock": "theory.shock",
+    "Closure": "theory.closure",
+    "solve_closure": "theory.closure",
+    "Response": "theory.response",
+    "respond": "theory.response",
+    "ResponseOperator": "theory.susceptibility",
+    "ActuatorGains": "theory.actuators",
+    "actuator_gains": "theory.actuators",
+    "ActuatorPlan": "theory.cuts",
+    "actuator_cuts": "theory.cuts",
     "fit_power_law": "fit.power_law",
     "fit_balance": "fit.balance",
 }
@@ -40,9 +51,15 @@ if TYPE_CHECKING:
     from .records import ConvergenceError as ConvergenceError
     from .records import InfeasibleError as InfeasibleError
     from .records import Record as Record
+    from .theory.actuators import ActuatorGains as ActuatorGains
+    from .theory.actuators import actuator_gains as actuator_gains
     from .theory.balance import DensityMatch as DensityMatch
     from .theory.balance import match_density as match_density
     from .theory.balance import target_degree as target_degree
+    from .theory.closure import Closure as Closure
+    from .theory.closure import solve_closure as solve_closure
+    from .theory.cuts import ActuatorPlan as ActuatorPlan
+    from .theory.cuts import actuator_cuts as actuator_cuts
     from .theory.entropy import binary_entropy as binary_entropy
     from .theory.entropy import coding_entropy as coding_entropy
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
@@ -52,6 +69,11 @@ if TYPE_CHECKING:
     from .theory.equilibrium import solve_budgets as solve_budgets
     from .theory.equilibrium import solve_equilibria as solve_equilibria
     from .theory.equilibrium import solve_equilibrium as solve_equilibrium
+    from .theory.network import Network as Network
+    from .theory.response import Response as Response
+    from .theory.response import respond as respond
+    from .theory.shock import Shock as Shock
+    from .theory.susceptibility import ResponseOperator as ResponseOperator
 
 
 def __getattr__(name: str) -> Any:
