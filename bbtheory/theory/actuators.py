@@ -23,7 +23,7 @@ from bbtheory.theory.network import Network
 
 @dataclass(frozen=True, eq=False)
 class ActuatorGains(Record):
-    """What one link cut at random does to each unit: signs and strengths of both actuators.
+    """What cutting one link does to each unit, averaged over its links: sign and strength of both actuators.
 
     sp_in_z_gain is dz per incoming link, sp_in_gain and sp_out_gain the changes of the residual per link
     (nats); stronger names the actuator with the larger positive gain, "none" where neither has a link to cut
@@ -72,7 +72,7 @@ class ActuatorGains(Record):
 
 
 def actuator_gains(network: Network, *, beta: float, terms: int = DEFAULT_TERMS) -> ActuatorGains:
-    """Gains of both actuators at every unit, per link cut at random, to first order.
+    """Gains of both actuators at every unit, per link and averaged over its links, to first order.
 
     dz = [ -(mu - b)/s + z (2 s^2 - sum_j w_j^2 C_jj)/(2 s^2) ] / fan_in,  dr = -lam(z) dz;  SP-out dr = beta.
 

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import log_ndtr, ndtr, owens_t
+from scipy.special import erfcx, log_ndtr, ndtr, owens_t
 
 ACTIVATIONS = ("relu", "gelu", "step", "linear")
 
@@ -61,13 +61,12 @@ def log_odds_change(z: np.ndarray, moved: np.ndarray) -> np.ndarray:
 
 
 def log_odds_slope(z: np.ndarray) -> np.ndarray:
-    """Fall of the log-odds with z, lam(z) = -dL/dz = phi(z) / (Phi(z) Phi(-z)) (nats); |z| far out."""
-    z = np.asarray(z, dtype=np.float64)
-    far = np.abs(z) > 1e6  # there lam - |z| < 1e-6, below the rounding of the exponent z^2/2
-    near = np.where(far, 0.0, z)
-    return np.where(
-        far, np.abs(z), np.exp(-0.5 * near * near - _LOG_SQRT_2PI - log_ndtr(near) - log_ndtr(-near))
-    )
+    """Fall of the log-odds with z, lam(z) = -dL/dz = phi(z) / (Phi(z) Phi(-z)), nats; inf at z = +-inf."""
+    z = np.abs(np.asarray(z, dtype=np.float64))
+    finite = np.isfinite(z)
+    near = np.where(finite, z, 0.0)
+    mills = math.sqrt(0.5 * math.pi) * erfcx(near / math.sqrt(2.0))  # Phi(-z)/phi(z), which never underflows
+    return np.where(finite, 1.0 / (mills * ndtr(near)), np.inf)
 
 
 def _hermite(z: np.ndarray, n: int) -> np.ndarray:

@@ -52,8 +52,9 @@ class LayerState:
 
 
 def congruence(weight: Matrix, covariance: np.ndarray) -> np.ndarray:
-    """Return W C W^T of a symmetric C, W dense or sparse."""
-    return weight @ (weight @ covariance).T
+    """Return W C W^T of a symmetric C, W dense or sparse; symmetric to the last digit."""
+    out = weight @ (weight @ covariance).T
+    return 0.5 * (out + out.T)
 
 
 def gaussian_jet(c: np.ndarray, k: int, p: np.ndarray, q: np.ndarray) -> np.ndarray:

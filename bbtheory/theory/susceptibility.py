@@ -20,10 +20,13 @@ OUTPUTS = ("residual", "log_odds", "on_rate", "z")
 class ResponseOperator(LinearOperator):
     """Linear map from the fraction of links cut at every unit to the response of every unit.
 
-    y = R x: x_j is the expected fraction of unit j's incoming ("sp_in") or outgoing ("sp_out") links cut at
-    random, y_i the derivative of z, the on-rate, the log-odds or the residual r = L(a) - beta k of unit i,
-    through all layers. ``R @ x`` and ``R.T @ y`` cost about two products with the weights;
-    ``R @ numpy.eye(n)`` is the matrix. A unit without variance does not respond.
+    y = R x: x_j is the fraction of unit j's incoming ("sp_in") or outgoing ("sp_out") links that is cut, each
+    link adding x_j times the effect of its own cut; y_i is the response of z, the on-rate, the log-odds or
+    the residual r = L(a) - beta k of unit i, through all layers. ``R @ x`` and ``R.T @ y`` cost about two
+    products with the weights; ``R @ numpy.eye(n)`` is the matrix. A unit without variance does not respond.
+
+    Which links are cut matters beyond that mean: over random choices mu scatters with variance
+    x sum_j w_j^2 m_j^2, and the average on-rate moves by a further -(z/2) phi(z) x sum_j w_j^2 m_j^2/s^2.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""First-order maps of the closure at one network: cuts at random pushed forward, adjoints pulled back.
+"""First-order maps of the closure at one network: evenly spread cuts pushed forward, adjoints pulled back.
 
-``push(x)`` takes the fraction of links cut at every unit (incoming for "sp_in", outgoing for "sp_out", at
-random, in expectation) to dz of every unit; ``pull`` is its transpose. Per layer the plain map costs one
-product with the weights and one with their squares, the correlated one W dC W^T.
+``push(x)`` takes the fraction of links cut at every unit (incoming for "sp_in", outgoing for "sp_out") to dz
+of every unit, each link adding x times what cutting it alone does to the moments; ``pull`` is its transpose.
+Per layer the plain map costs one product with the weights and one with their squares, the correlated one
+W dC W^T.
 """
 
 from __future__ import annotations
@@ -119,8 +120,8 @@ def _add_diagonal(matrix: np.ndarray, values: np.ndarray) -> None:
 class CorrelatedTangent(Tangent):
     """The closure's linear map with covariances carried.
 
-    Links cut at random and apart: E w'_ij w'_kl falls by x for either link, but the square of one link only
-    once, so the part (W o W) v of a variance falls half as fast as correlations do.
+    A product w_ij w_kl of two links falls by the cuts of both, the square of one link by its own only: so the
+    part (W o W) v of a variance falls half as fast as the rest.
     """
 
     def __init__(self, network: Network, actuator: str, terms: int):
