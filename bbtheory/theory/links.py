@@ -14,6 +14,7 @@ from scipy.sparse import csc_array, csr_array, issparse
 from bbtheory import validate
 
 Matrix = Any  # numpy.ndarray or scipy.sparse array: both carry @, .T, abs and .shape
+Triple = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 
 
 class DenseLinks:
@@ -38,9 +39,36 @@ class DenseLinks:
         """Kept links out of each unit (or input feature) of the layer below."""
         return self.mask.sum(axis=0, dtype=np.int64)
 
+    @cached_property
     def indicator(self) -> Matrix | None:
-        """Return the links as a matrix of 1 and 0, None where all are there."""
+        """The links as a matrix of 1 and 0, None where all are there."""
         return None if self.mask.all() else self.mask.astype(np.float64)
+
+    def push(self, mean: np.ndarray, spread: np.ndarray, cut: np.ndarray | None, compiled: bool) -> Triple:
+        """Return W m, (W o W) v and, for each source, the sum of ``cut`` over its targets (if asked)."""
+        if compiled:
+            from bbtheory.theory.response_kernel import push_dense
+
+            mu, variance = push_dense(self.weight, mean, spread)
+        else:
+            mu, variance = self.weight @ mean, self.squared @ spread
+        if cut is None:
+            return mu, variance, None
+        counted = self.indicator
+        return mu, variance, np.full(len(mean), cut.sum()) if counted is None else counted.T @ cut
+
+    def pull(self, mu: np.ndarray, variance: np.ndarray, lost: np.ndarray | None, compiled: bool) -> Triple:
+        """Return the transpose of `push`: W^T p, (W o W)^T q and the sum of ``lost`` over sources."""
+        if compiled:
+            from bbtheory.theory.response_kernel import pull_dense
+
+            mean, spread = pull_dense(self.weight, mu, variance)
+        else:
+            mean, spread = self.weight.T @ mu, self.squared.T @ variance
+        if lost is None:
+            return mean, spread, None
+        counted = self.indicator
+        return mean, spread, np.full(len(mu), lost.sum()) if counted is None else counted @ lost
 
     def into(self, target: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (sources, weights) of a unit's incoming links, sources ascending."""
@@ -92,9 +120,36 @@ class SparseLinks:
     def _with_data(self, data: np.ndarray) -> Any:
         return csr_array((data, self.weight.indices, self.weight.indptr), shape=self.weight.shape)
 
-    def indicator(self) -> Matrix | None:
-        """Return the links as a matrix of 1 and 0."""
+    @cached_property
+    def indicator(self) -> Matrix:
+        """The links as a matrix of 1 and 0."""
         return self._with_data(np.ones(self.weight.nnz))
+
+    def push(self, mean: np.ndarray, spread: np.ndarray, cut: np.ndarray | None, compiled: bool) -> Triple:
+        """Return W m, (W o W) v and, for each source, the sum of ``cut`` over its targets (if asked)."""
+        if not compiled:
+            count = None if cut is None else self.indicator.T @ cut
+            return self.weight @ mean, self.squared @ spread, count
+        from bbtheory.theory.response_kernel import push_sparse
+
+        w, table = self.weight, np.zeros((len(mean), 4))
+        table[:, 0], table[:, 1] = mean, spread
+        asked = np.zeros(w.shape[0]) if cut is None else cut
+        mu, variance = push_sparse(w.indptr, w.indices, w.data, table, asked)
+        return mu, variance, None if cut is None else table[:, 2]
+
+    def pull(self, mu: np.ndarray, variance: np.ndarray, lost: np.ndarray | None, compiled: bool) -> Triple:
+        """Return the transpose of `push`: W^T p, (W o W)^T q and the sum of ``lost`` over sources."""
+        if not compiled:
+            count = None if lost is None else self.indicator @ lost
+            return self.weight.T @ mu, self.squared.T @ variance, count
+        from bbtheory.theory.response_kernel import pull_sparse
+
+        w, table = self.weight, np.zeros((self.weight.shape[1], 4))
+        if lost is not None:
+            table[:, 2] = lost
+        count = pull_sparse(w.indptr, w.indices, w.data, table, mu, variance)
+        return table[:, 0], table[:, 1], None if lost is None else count
 
     def into(self, target: int) -> tuple[np.ndarray, np.ndarray]:
         """Return (sources, weights) of a unit's incoming links, sources ascending."""

@@ -22,8 +22,9 @@ class ResponseOperator(LinearOperator):
 
     y = R x: x_j is the fraction of unit j's incoming ("sp_in") or outgoing ("sp_out") links that is cut, each
     link adding x_j times the effect of its own cut; y_i is the response of z, the on-rate, the log-odds or
-    the residual r = L(a) - beta k of unit i, through all layers. ``R @ x`` and ``R.T @ y`` cost about two
-    products with the weights; ``R @ numpy.eye(n)`` is the matrix. A unit without variance does not respond.
+    the residual r = L(a) - beta k of unit i, through all layers. ``R @ x`` and ``R.T @ y`` each cost
+    about two products with the weights; ``R @ numpy.eye(n)`` is the matrix. A unit without variance does not
+    respond.
 
     Which links are cut matters beyond that mean: over random choices mu scatters with variance
     x sum_j w_j^2 m_j^2, and the average on-rate moves by a further -(z/2) phi(z) x sum_j w_j^2 m_j^2/s^2.
@@ -33,8 +34,7 @@ class ResponseOperator(LinearOperator):
     network : Network
     actuator : {"sp_in", "sp_out"}
     of : {"residual", "log_odds", "on_rate", "z"}, optional
-        Which response. For SP-in "residual" counts what its sources lose of their fan-out: one more product
-        where masks have cuts.
+        Which response; "residual" counts the links that units lose of their fan-out, too.
     beta : float, optional
         Price of a link, >= 0, nats per link.
     terms : int, optional
@@ -67,38 +67,16 @@ class ResponseOperator(LinearOperator):
         super().__init__(dtype=np.dtype(np.float64), shape=(network.n_units, network.n_units))
         self.network = network
         kind = Tangent if network.input_covariance is None else CorrelatedTangent
-        self._tangent = kind(network, actuator, terms)
+        self._tangent = kind(network, actuator, terms, counts=self.of == "residual")
         z = np.concatenate([s.z[0] for s in self._tangent.states])
         finite = np.isfinite(z)
         slope = np.where(finite, log_odds_slope(np.where(finite, z, 0.0)), 0.0)
         self._row = {"z": np.ones_like(z), "on_rate": density(z)}.get(self.of, -slope)
-        self._links = [links.indicator() for links in network.links]
 
     def _matvec(self, x: Any) -> np.ndarray:
-        x = np.asarray(x, dtype=np.float64).ravel()
-        y = self._row * self._tangent.push(x)
-        return y - self.beta * self._fan_out_change(x) if self.of == "residual" else y
+        dz, dk = self._tangent.push(np.asarray(x, dtype=np.float64).ravel())
+        return self._row * dz - self.beta * dk if self.of == "residual" else self._row * dz
 
     def _rmatvec(self, x: Any) -> np.ndarray:
         y = np.asarray(x, dtype=np.float64).ravel()
-        g = self._tangent.pull(self._row * y)
-        return g - self.beta * self._fan_out_adjoint(y) if self.of == "residual" else g
-
-    def _fan_out_change(self, x: np.ndarray) -> np.ndarray:
-        """Return dk: SP-out takes a unit's own links, SP-in those of its sources."""
-        if self.actuator == "sp_out":
-            return -x * self.network.fan_out
-        out = np.zeros_like(x)
-        layers = self._tangent.layers
-        for source, target, links in zip(layers[:-1], layers[1:], self._links[1:], strict=True):
-            out[source] = -x[target].sum() if links is None else -(links.T @ x[target])
-        return out
-
-    def _fan_out_adjoint(self, y: np.ndarray) -> np.ndarray:
-        if self.actuator == "sp_out":
-            return -y * self.network.fan_out
-        out = np.zeros_like(y)
-        layers = self._tangent.layers
-        for source, target, links in zip(layers[:-1], layers[1:], self._links[1:], strict=True):
-            out[target] = -y[source].sum() if links is None else -(links @ y[source])
-        return out
+        return self._tangent.pull(self._row * y, -self.beta * y)

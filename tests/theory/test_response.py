@@ -2,9 +2,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 from scipy.special import ndtr, ndtri
 
 from bbtheory.records import Record
+from bbtheory.theory import tangent
 from bbtheory.theory.closure import solve_closure
 from bbtheory.theory.gaussian import log_odds_of, log_odds_slope
 from bbtheory.theory.network import Network
@@ -87,10 +89,43 @@ def test_operator_is_the_sum_of_its_links(random_network, activation, correlated
         )
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("actuator", ["sp_in", "sp_out"])
+def test_compiled_passes_agree_with_plain_products(random_network, monkeypatch, sparse, actuator):
+    network = random_network(sparse=sparse, sizes=(12, 9, 7, 6, 5))  # odd and even row counts
+    plain = ResponseOperator(network, actuator, beta=0.3)
+    monkeypatch.setattr(tangent, "COMPILED_FROM", 0)
+    compiled = ResponseOperator(network, actuator, beta=0.3)
+    every = np.eye(network.n_units)
+    np.testing.assert_allclose(compiled @ every, plain @ every, atol=1e-13)
+    np.testing.assert_allclose(compiled.T @ every, plain.T @ every, atol=1e-13)
+
+
+def test_compiled_loops_are_the_python_ones():
+    from bbtheory.theory import response_kernel as kernel
+
+    rng = np.random.default_rng(0)
+    w = rng.normal(size=(7, 5))
+    m, v, p, q = rng.normal(size=5), rng.random(5), rng.normal(size=7), rng.normal(size=7)
+    sparse = csr_array(w * (rng.random(w.shape) < 0.6))
+    csr = (sparse.indptr, sparse.indices, sparse.data)
+    for jitted, arguments in (
+        (kernel.push_dense, lambda: (w, m, v)),
+        (kernel.pull_dense, lambda: (w, p, q)),
+        (kernel.push_sparse, lambda: (*csr, np.stack([m, v, m * 0, m * 0], 1), p)),
+        (kernel.pull_sparse, lambda: (*csr, np.stack([m, v, m, m * 0], 1), p, q)),
+    ):
+        one, two = arguments(), arguments()
+        for a, b in zip(jitted(*one), jitted.py_func(*two), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14)
+        for a, b in zip(one, two, strict=True):  # the tables they add to
+            np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-14)
+
+
 def test_unmasked_layers_count_links_as_masked_ones_do(random_network):
     network = random_network(density=1.0)
     ones = ResponseOperator(network, "sp_in", of="residual", beta=0.7)
-    assert all(links.indicator() is None for links in network.links)
+    assert all(links.indicator is None for links in network.links)
     x = np.linspace(0, 1, network.n_units)
     moved = ones @ x - ResponseOperator(network, "sp_in", of="log_odds") @ x
     expected = np.concatenate([np.full(9, x[9:16].sum()), np.full(7, x[16:].sum()), np.zeros(5)])
