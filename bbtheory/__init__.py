@@ -13,37 +13,65 @@ __version__ = "0.1.0"
 
 # public name -> the module that defines it
 _EXPORTS = {
-    "Record": "records",
+    "fit_balance": "fit.balance",
+    "fit_power_law": "fit.power_law",
     "ConvergenceError": "records",
     "InfeasibleError": "records",
+    "Record": "records",
+    "ActuatorGains": "theory.actuators",
+    "actuator_gains": "theory.actuators",
+    "balanced_on_rate": "theory.balance",
+    "beta_for_threshold": "theory.balance",
+    "threshold_degree": "theory.balance",
+    "threshold_for_beta": "theory.balance",
+    "BudgetsEquilibrium": "theory.budgets",
+    "solve_budgets": "theory.budgets",
+    "Closure": "theory.closure",
+    "solve_closure": "theory.closure",
+    "StaticExponent": "theory.compensation",
+    "compensated_exponent": "theory.compensation",
+    "compensation_exponent": "theory.compensation",
+    "static_exponent": "theory.compensation",
+    "DensityMatch": "theory.controller",
+    "match_density": "theory.controller",
+    "target_degree": "theory.controller",
+    "ActuatorPlan": "theory.cuts",
+    "actuator_cuts": "theory.cuts",
     "binary_entropy": "theory.entropy",
     "coding_entropy": "theory.entropy",
     "inactivity_log_odds": "theory.entropy",
     "on_rate_from_log_odds": "theory.entropy",
     "traffic": "theory.entropy",
+    "Equilibria": "theory.equilibria",
+    "solve_equilibria": "theory.equilibria",
     "Equilibrium": "theory.equilibrium",
     "solve_equilibrium": "theory.equilibrium",
-    "solve_equilibria": "theory.equilibrium",
-    "solve_budgets": "theory.equilibrium",
-    "DensityMatch": "theory.balance",
-    "target_degree": "theory.balance",
-    "match_density": "theory.balance",
+    "PressureCurve": "theory.flux",
+    "converged_pressure": "theory.flux",
+    "density_under_pressure": "theory.flux",
+    "broken_power_density": "theory.flux_distributions",
+    "lognormal_density": "theory.flux_distributions",
+    "PressureSweep": "theory.hysteresis",
+    "sweep_pressure": "theory.hysteresis",
+    "ImpliedSpectrum": "theory.implied_spectrum",
+    "implied_spectrum": "theory.implied_spectrum",
     "Network": "theory.network",
-    "Shock": "theory.shock",
-    "Closure": "theory.closure",
-    "solve_closure": "theory.closure",
+    "Presence": "theory.presence",
+    "collapse_ratio": "theory.presence",
+    "permanence_ratio": "theory.presence",
+    "solve_presence": "theory.presence",
     "Response": "theory.response",
     "respond": "theory.response",
+    "Shock": "theory.shock",
+    "PowerLaw": "theory.spectrum",
+    "derive_power_law": "theory.spectrum",
+    "largest_exponent": "theory.spectrum",
+    "power_spectrum": "theory.spectrum",
+    "region_end_density": "theory.spectrum",
     "ResponseOperator": "theory.susceptibility",
-    "ActuatorGains": "theory.actuators",
-    "actuator_gains": "theory.actuators",
-    "ActuatorPlan": "theory.cuts",
-    "actuator_cuts": "theory.cuts",
-    "fit_power_law": "fit.power_law",
-    "fit_balance": "fit.balance",
 }
 
-__all__ = ["__version__", *sorted(_EXPORTS)]
+__all__ = ["__version__", *sorted(_EXPORTS)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from .fit.balance import fit_balance as fit_balance
@@ -53,11 +81,21 @@ if TYPE_CHECKING:
     from .records import Record as Record
     from .theory.actuators import ActuatorGains as ActuatorGains
     from .theory.actuators import actuator_gains as actuator_gains
-    from .theory.balance import DensityMatch as DensityMatch
-    from .theory.balance import match_density as match_density
-    from .theory.balance import target_degree as target_degree
+    from .theory.balance import balanced_on_rate as balanced_on_rate
+    from .theory.balance import beta_for_threshold as beta_for_threshold
+    from .theory.balance import threshold_degree as threshold_degree
+    from .theory.balance import threshold_for_beta as threshold_for_beta
+    from .theory.budgets import BudgetsEquilibrium as BudgetsEquilibrium
+    from .theory.budgets import solve_budgets as solve_budgets
     from .theory.closure import Closure as Closure
     from .theory.closure import solve_closure as solve_closure
+    from .theory.compensation import StaticExponent as StaticExponent
+    from .theory.compensation import compensated_exponent as compensated_exponent
+    from .theory.compensation import compensation_exponent as compensation_exponent
+    from .theory.compensation import static_exponent as static_exponent
+    from .theory.controller import DensityMatch as DensityMatch
+    from .theory.controller import match_density as match_density
+    from .theory.controller import target_degree as target_degree
     from .theory.cuts import ActuatorPlan as ActuatorPlan
     from .theory.cuts import actuator_cuts as actuator_cuts
     from .theory.entropy import binary_entropy as binary_entropy
@@ -65,14 +103,32 @@ if TYPE_CHECKING:
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
     from .theory.entropy import on_rate_from_log_odds as on_rate_from_log_odds
     from .theory.entropy import traffic as traffic
+    from .theory.equilibria import Equilibria as Equilibria
+    from .theory.equilibria import solve_equilibria as solve_equilibria
     from .theory.equilibrium import Equilibrium as Equilibrium
-    from .theory.equilibrium import solve_budgets as solve_budgets
-    from .theory.equilibrium import solve_equilibria as solve_equilibria
     from .theory.equilibrium import solve_equilibrium as solve_equilibrium
+    from .theory.flux import PressureCurve as PressureCurve
+    from .theory.flux import converged_pressure as converged_pressure
+    from .theory.flux import density_under_pressure as density_under_pressure
+    from .theory.flux_distributions import broken_power_density as broken_power_density
+    from .theory.flux_distributions import lognormal_density as lognormal_density
+    from .theory.hysteresis import PressureSweep as PressureSweep
+    from .theory.hysteresis import sweep_pressure as sweep_pressure
+    from .theory.implied_spectrum import ImpliedSpectrum as ImpliedSpectrum
+    from .theory.implied_spectrum import implied_spectrum as implied_spectrum
     from .theory.network import Network as Network
+    from .theory.presence import Presence as Presence
+    from .theory.presence import collapse_ratio as collapse_ratio
+    from .theory.presence import permanence_ratio as permanence_ratio
+    from .theory.presence import solve_presence as solve_presence
     from .theory.response import Response as Response
     from .theory.response import respond as respond
     from .theory.shock import Shock as Shock
+    from .theory.spectrum import PowerLaw as PowerLaw
+    from .theory.spectrum import derive_power_law as derive_power_law
+    from .theory.spectrum import largest_exponent as largest_exponent
+    from .theory.spectrum import power_spectrum as power_spectrum
+    from .theory.spectrum import region_end_density as region_end_density
     from .theory.susceptibility import ResponseOperator as ResponseOperator
 
 

@@ -84,6 +84,8 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         os.replace(temporary, target)
+    except OSError as error:  # name the file that was asked for
+        raise OSError(error.errno, error.strerror, str(target)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -115,7 +117,8 @@ def read_stored(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not beside.exists():
         return stored, {}
     try:
-        with np.load(beside, allow_pickle=False) as archive:
+        # opened here: np.load leaves the file open when it is no archive
+        with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return stored, dict(archive)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{beside} must be the arrays of a record: {error}") from None

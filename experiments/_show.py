@@ -31,7 +31,7 @@ def readable(record: Archived) -> str:
 
 def _tables(result: Any) -> list[str]:
     values: list[list[Any]] = []
-    columns: dict[int, dict[str, Any]] = {}
+    columns: dict[int, dict[str, list[Any]]] = {}
     tables = []
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
@@ -39,20 +39,24 @@ def _tables(result: Any) -> list[str]:
         if rows is not None:
             header = list(rows[0])
             tables.append(f"{field.name}\n" + format_table(header, [[r[h] for h in header] for r in rows]))
-        elif isinstance(value, np.ndarray) and value.ndim == 1 and value.size:
-            columns.setdefault(value.size, {})[field.name] = value
-        elif isinstance(value, np.ndarray):
-            values.append([field.name, _summary(value)])
-        elif isinstance(value, tuple | list) and value:
-            values.append([field.name, ", ".join(map(str, value))])
+        elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
+            column = [_summary(v) if isinstance(v, np.ndarray) else _scalar(v) for v in value]
+            columns.setdefault(len(column), {})[field.name] = column
         else:
-            values.append([field.name, value if isinstance(value, float | int | None) else str(value)])
+            values.append([field.name, _scalar(value)])
     for size, named in columns.items():
-        shown = np.unique(np.linspace(0, size - 1, min(size, _MOST_ROWS)).round().astype(int))
-        title = f"{shown.size} of {size} rows\n" if shown.size < size else ""
-        body = [[int(i), *(column[i].item() for column in named.values())] for i in shown]
+        shown = np.unique(np.linspace(0, size - 1, min(size, _MOST_ROWS)).round().astype(int)).tolist()
+        title = f"{len(shown)} of {size} rows\n" if len(shown) < size else ""
+        body = [[i, *(column[i] for column in named.values())] for i in shown]
         tables.append(title + format_table(["row", *named], body))
     return ([format_table(["value", ""], values)] if values else []) + tables
+
+
+def _scalar(value: Any) -> Any:
+    """Return what `format_table` can align: a Python number, None, or text."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.item()
+    return value if isinstance(value, float | int | None) else str(value)
 
 
 def _rows(value: Any) -> list[Mapping[str, Any]] | None:
@@ -65,7 +69,7 @@ def _rows(value: Any) -> list[Mapping[str, Any]] | None:
             item = {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}
         if not isinstance(item, Mapping):
             return None
-        rows.append({k: _summary(v) if isinstance(v, np.ndarray) else v for k, v in item.items()})
+        rows.append({k: _summary(v) if isinstance(v, np.ndarray) else _scalar(v) for k, v in item.items()})
     return rows
 
 

@@ -13,8 +13,6 @@ for a product ("push" R x, "pull" R^T y). Building the operator and one full `re
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -23,6 +21,7 @@ from scipy.sparse import csr_array
 
 from bbtheory import Network, ResponseOperator, Shock, respond, validate
 from bbtheory.records import Record
+from experiments._timing import Row, interleaved
 from experiments.protocol import Progress
 
 Case = tuple[str, Callable[[], Any], str, Callable[[], Any]]
@@ -69,14 +68,13 @@ class Result(Record):
 
     Parameters
     ----------
-    rows : tuple of dict
-        One per case: case, ours_s, peer, peer_s (medians, seconds), ratio (median of peer/ours), low and
-        high (its range), n (pairs).
+    rows : tuple of Row
+        One per case.
     """
 
     KIND: ClassVar[str] = "bench_response"
 
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
 
 
 def run(config: Config, progress: Progress) -> Result:
@@ -87,7 +85,7 @@ def run(config: Config, progress: Progress) -> Result:
     rows = []
     for name, network in networks.items():
         for case, ours, peer, theirs in _cases(name, network, rng):
-            rows.append({"case": case, "peer": peer, **_interleaved(ours, theirs, config.n_repeats)})
+            rows.append(interleaved(case, ours, peer, theirs, config.n_repeats))
         progress.tick()
     return Result(rows=tuple(rows))
 
@@ -133,22 +131,3 @@ def _cases(name: str, network: Network, rng: np.random.Generator) -> Iterator[Ca
     yield f"{name} build", lambda: ResponseOperator(network, "sp_in"), "W v", products
     shock = Shock.sp_in(network, 1, 0)
     yield f"{name} respond", lambda: respond(network, shock), "W v", products
-
-
-def _interleaved(ours: Callable[[], Any], theirs: Callable[[], Any], n: int) -> dict[str, float]:
-    pairs = [(_seconds(ours), _seconds(theirs)) for _ in range(n + 1)][1:]
-    ratios = [peer / own for own, peer in pairs]
-    return {
-        "ours_s": statistics.median(own for own, _ in pairs),
-        "peer_s": statistics.median(peer for _, peer in pairs),
-        "ratio": statistics.median(ratios),
-        "low": min(ratios),
-        "high": max(ratios),
-        "n": n,
-    }
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

@@ -9,6 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+# On the balance line L(a) = beta k a unit's traffic is a L(a)/beta: at most MAX_BALANCED_TRAFFIC/beta, where
+# MAX_BALANCED_TRAFFIC = W(1/e), the root of w e^w = 1/e, reached at on-rate W/(1+W).
+MAX_BALANCED_TRAFFIC = 0.278464542761073795
+ON_RATE_OF_MAX_TRAFFIC = MAX_BALANCED_TRAFFIC / (1.0 + MAX_BALANCED_TRAFFIC)
+
 
 def _xlogx(x: np.ndarray) -> np.ndarray:
     """Return x ln x with its limit 0 at x = 0."""

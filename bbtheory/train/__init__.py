@@ -16,7 +16,7 @@ _EXPORTS = {
     "load_data": "data",
 }
 
-__all__ = [*sorted(_EXPORTS)]
+__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from .data import Dataset as Dataset
