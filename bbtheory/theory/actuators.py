@@ -17,7 +17,7 @@ from scipy.special import ndtr
 from bbtheory import validate
 from bbtheory.records import Record
 from bbtheory.theory.gaussian import log_odds_of, log_odds_slope
-from bbtheory.theory.moments import DEFAULT_TERMS, propagate
+from bbtheory.theory.moments import DEFAULT_TERMS, checked_terms, propagate
 from bbtheory.theory.network import Network
 
 
@@ -98,7 +98,7 @@ def actuator_gains(network: Network, *, beta: float, terms: int = DEFAULT_TERMS)
     This project's derivation; actuators SP-in and SP-out: arXiv 2510.01263.
     """
     beta = validate.real("beta", beta, "[0, inf)")
-    states = propagate(network, terms=validate.integer("terms", terms, "[1, 60]"))
+    states = propagate(network, terms=checked_terms(terms))
     spread, pieces = network.input_variance, []
     for state, bias, links in zip(states, network.biases, network.links, strict=True):
         z, variance = state.z[0], state.variance[0]

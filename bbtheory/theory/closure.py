@@ -9,10 +9,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import ndtr
 
-from bbtheory import validate
 from bbtheory.records import Record
 from bbtheory.theory.gaussian import log_odds_of
-from bbtheory.theory.moments import DEFAULT_TERMS, propagate
+from bbtheory.theory.moments import DEFAULT_TERMS, checked_terms, propagate
 from bbtheory.theory.network import Network
 
 
@@ -95,7 +94,7 @@ def solve_closure(network: Network, *, terms: int = DEFAULT_TERMS) -> Closure:
     ----------
     This project's derivation (Gaussian closure, Mehler's series).
     """
-    terms = validate.integer("terms", terms, "[1, 60]")
+    terms = checked_terms(terms)
     states = propagate(network, terms=terms)
     z = np.concatenate([s.z[0] for s in states])
     return Closure(

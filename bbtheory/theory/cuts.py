@@ -18,7 +18,7 @@ from scipy.special import ndtr
 from bbtheory import validate
 from bbtheory.records import Record
 from bbtheory.theory.gaussian import log_odds_change, log_odds_of, log_odds_slope, standardise
-from bbtheory.theory.moments import DEFAULT_TERMS, LayerState, propagate
+from bbtheory.theory.moments import DEFAULT_TERMS, LayerState, checked_terms, propagate
 from bbtheory.theory.network import Network
 
 ORDERS = ("weakest", "largest")
@@ -135,7 +135,7 @@ def actuator_cuts(
     index = network.index(layer, unit)
     beta = validate.real("beta", beta, "[0, inf)")
     validate.choice("order", order, ORDERS)
-    states = propagate(network, terms=validate.integer("terms", terms, "[1, 60]"))
+    states = propagate(network, terms=checked_terms(terms))
     z, bias = states[layer].z[0][unit], network.biases[layer][unit]
     fan_out = int(network.fan_out[index])
     own = float(log_odds_of(z)) - beta * fan_out

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bbtheory import validate
 from bbtheory.theory.gaussian import expand, standardise
 from bbtheory.theory.links import Matrix
 from bbtheory.theory.network import Network
@@ -30,8 +31,14 @@ from bbtheory.theory.shock import LayerChange
 # terms of Mehler's series: with 10 the remainder is below 3e-4 of the variances for |rho| <= 0.6 and |z| <= 3
 # (ReLU; 3e-6 GELU, 1.3e-3 step), 7e-3 at 0.8, 3e-2 at 0.9; it is bounded for the case at hand
 DEFAULT_TERMS = 10
+MOST_TERMS = 60  # beyond, He_k and k! have nothing left to say in float64
 # w^T C w below this share of (sum_j |w_j| sqrt(C_jj))^2 is rounding of a sum that cancels
 _CANCELLED = 1e-13
+
+
+def checked_terms(terms: int) -> int:
+    """Return the number of terms of Mehler's series, checked."""
+    return validate.integer("terms", terms, f"[1, {MOST_TERMS}]")
 
 
 @dataclass

@@ -26,7 +26,7 @@ from bbtheory import validate
 from bbtheory.records import Record
 from bbtheory.theory.closure import solve_closure
 from bbtheory.theory.gaussian import log_odds_change, log_odds_slope
-from bbtheory.theory.moments import DEFAULT_TERMS, propagate
+from bbtheory.theory.moments import DEFAULT_TERMS, checked_terms, propagate
 from bbtheory.theory.network import Network
 from bbtheory.theory.shock import Shock
 
@@ -128,7 +128,7 @@ def respond(network: Network, shock: Shock, *, beta: float = 1.0, terms: int = D
     """
     beta = validate.real("beta", beta, "[0, inf)")
     changes = shock.changes(network)
-    states = propagate(network, changes, degree=2, terms=validate.integer("terms", terms, "[1, 60]"))
+    states = propagate(network, changes, degree=2, terms=checked_terms(terms))
     z, dz, bend = (np.concatenate([s.z[n] for s in states]) for n in range(3))
     after = solve_closure(shock.apply(network), terms=terms)
     dk = shock.fan_out_change(network)

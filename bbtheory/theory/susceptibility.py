@@ -9,7 +9,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from bbtheory import validate
 from bbtheory.theory.gaussian import density, log_odds_slope
-from bbtheory.theory.moments import DEFAULT_TERMS
+from bbtheory.theory.moments import DEFAULT_TERMS, checked_terms
 from bbtheory.theory.network import Network
 from bbtheory.theory.tangent import CorrelatedTangent, Tangent
 
@@ -63,7 +63,7 @@ class ResponseOperator(LinearOperator):
         self.actuator = validate.choice("actuator", actuator, ACTUATORS)
         self.of = validate.choice("of", of, OUTPUTS)
         self.beta = validate.real("beta", beta, "[0, inf)")
-        terms = validate.integer("terms", terms, "[1, 60]")
+        terms = checked_terms(terms)
         super().__init__(dtype=np.dtype(np.float64), shape=(network.n_units, network.n_units))
         self.network = network
         kind = Tangent if network.input_covariance is None else CorrelatedTangent
