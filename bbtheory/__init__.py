@@ -24,6 +24,8 @@ _EXPORTS = {
     "beta_for_threshold": "theory.balance",
     "threshold_degree": "theory.balance",
     "threshold_for_beta": "theory.balance",
+    "BinaryCode": "theory.binary_code",
+    "independent_code": "theory.binary_code",
     "BudgetsEquilibrium": "theory.budgets",
     "solve_budgets": "theory.budgets",
     "Closure": "theory.closure",
@@ -35,6 +37,14 @@ _EXPORTS = {
     "DensityMatch": "theory.controller",
     "match_density": "theory.controller",
     "target_degree": "theory.controller",
+    "BalanceShift": "theory.correlated",
+    "balance_shift": "theory.correlated",
+    "CorrelatedOptimum": "theory.correlated_optimum",
+    "solve_correlated": "theory.correlated_optimum",
+    "CorrelationLevel": "theory.correlation_level",
+    "correlation_level": "theory.correlation_level",
+    "CoupledEquilibrium": "theory.coupled_equilibrium",
+    "solve_coupled": "theory.coupled_equilibrium",
     "ActuatorPlan": "theory.cuts",
     "actuator_cuts": "theory.cuts",
     "binary_entropy": "theory.entropy",
@@ -42,6 +52,9 @@ _EXPORTS = {
     "inactivity_log_odds": "theory.entropy",
     "on_rate_from_log_odds": "theory.entropy",
     "traffic": "theory.entropy",
+    "entropy_curvature": "theory.entropy_curvature",
+    "EntropyExpansion": "theory.entropy_expansion",
+    "entropy_expansion": "theory.entropy_expansion",
     "Equilibria": "theory.equilibria",
     "solve_equilibria": "theory.equilibria",
     "Equilibrium": "theory.equilibrium",
@@ -55,7 +68,15 @@ _EXPORTS = {
     "sweep_pressure": "theory.hysteresis",
     "ImpliedSpectrum": "theory.implied_spectrum",
     "implied_spectrum": "theory.implied_spectrum",
+    "bound_information": "theory.information",
+    "MutualInformation": "theory.mutual_information",
+    "mutual_information": "theory.mutual_information",
     "Network": "theory.network",
+    "PairStatistics": "theory.pair_statistics",
+    "pair_statistics": "theory.pair_statistics",
+    "PairwiseCode": "theory.pairwise",
+    "match_code": "theory.pairwise",
+    "pairwise_code": "theory.pairwise",
     "Presence": "theory.presence",
     "collapse_ratio": "theory.presence",
     "permanence_ratio": "theory.presence",
@@ -69,6 +90,7 @@ _EXPORTS = {
     "power_spectrum": "theory.spectrum",
     "region_end_density": "theory.spectrum",
     "ResponseOperator": "theory.susceptibility",
+    "TrafficBound": "theory.traffic_bound",
 }
 
 __all__ = ["__version__", *sorted(_EXPORTS)]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -85,6 +107,8 @@ if TYPE_CHECKING:
     from .theory.balance import beta_for_threshold as beta_for_threshold
     from .theory.balance import threshold_degree as threshold_degree
     from .theory.balance import threshold_for_beta as threshold_for_beta
+    from .theory.binary_code import BinaryCode as BinaryCode
+    from .theory.binary_code import independent_code as independent_code
     from .theory.budgets import BudgetsEquilibrium as BudgetsEquilibrium
     from .theory.budgets import solve_budgets as solve_budgets
     from .theory.closure import Closure as Closure
@@ -96,6 +120,14 @@ if TYPE_CHECKING:
     from .theory.controller import DensityMatch as DensityMatch
     from .theory.controller import match_density as match_density
     from .theory.controller import target_degree as target_degree
+    from .theory.correlated import BalanceShift as BalanceShift
+    from .theory.correlated import balance_shift as balance_shift
+    from .theory.correlated_optimum import CorrelatedOptimum as CorrelatedOptimum
+    from .theory.correlated_optimum import solve_correlated as solve_correlated
+    from .theory.correlation_level import CorrelationLevel as CorrelationLevel
+    from .theory.correlation_level import correlation_level as correlation_level
+    from .theory.coupled_equilibrium import CoupledEquilibrium as CoupledEquilibrium
+    from .theory.coupled_equilibrium import solve_coupled as solve_coupled
     from .theory.cuts import ActuatorPlan as ActuatorPlan
     from .theory.cuts import actuator_cuts as actuator_cuts
     from .theory.entropy import binary_entropy as binary_entropy
@@ -103,6 +135,9 @@ if TYPE_CHECKING:
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
     from .theory.entropy import on_rate_from_log_odds as on_rate_from_log_odds
     from .theory.entropy import traffic as traffic
+    from .theory.entropy_curvature import entropy_curvature as entropy_curvature
+    from .theory.entropy_expansion import EntropyExpansion as EntropyExpansion
+    from .theory.entropy_expansion import entropy_expansion as entropy_expansion
     from .theory.equilibria import Equilibria as Equilibria
     from .theory.equilibria import solve_equilibria as solve_equilibria
     from .theory.equilibrium import Equilibrium as Equilibrium
@@ -116,7 +151,15 @@ if TYPE_CHECKING:
     from .theory.hysteresis import sweep_pressure as sweep_pressure
     from .theory.implied_spectrum import ImpliedSpectrum as ImpliedSpectrum
     from .theory.implied_spectrum import implied_spectrum as implied_spectrum
+    from .theory.information import bound_information as bound_information
+    from .theory.mutual_information import MutualInformation as MutualInformation
+    from .theory.mutual_information import mutual_information as mutual_information
     from .theory.network import Network as Network
+    from .theory.pair_statistics import PairStatistics as PairStatistics
+    from .theory.pair_statistics import pair_statistics as pair_statistics
+    from .theory.pairwise import PairwiseCode as PairwiseCode
+    from .theory.pairwise import match_code as match_code
+    from .theory.pairwise import pairwise_code as pairwise_code
     from .theory.presence import Presence as Presence
     from .theory.presence import collapse_ratio as collapse_ratio
     from .theory.presence import permanence_ratio as permanence_ratio
@@ -130,6 +173,7 @@ if TYPE_CHECKING:
     from .theory.spectrum import power_spectrum as power_spectrum
     from .theory.spectrum import region_end_density as region_end_density
     from .theory.susceptibility import ResponseOperator as ResponseOperator
+    from .theory.traffic_bound import TrafficBound as TrafficBound
 
 
 def __getattr__(name: str) -> Any:

@@ -145,7 +145,7 @@ def _brentq(k: np.ndarray, budget: float) -> np.ndarray:
 
 def _cones(k: np.ndarray, solvers: tuple[str, ...]) -> Iterator[Case]:
     try:
-        import cvxpy
+        import cvxpy  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:
         raise NotRun("cvxpy (pip install 'bbtheory[bench]')") from None
     missing = set(solvers) - set(cvxpy.installed_solvers())
