@@ -18,6 +18,8 @@ _EXPORTS = {
     "ConvergenceError": "records",
     "InfeasibleError": "records",
     "Record": "records",
+    "ActuatorGains": "theory.actuators",
+    "actuator_gains": "theory.actuators",
     "balanced_on_rate": "theory.balance",
     "beta_for_threshold": "theory.balance",
     "threshold_degree": "theory.balance",
@@ -26,6 +28,8 @@ _EXPORTS = {
     "independent_code": "theory.binary_code",
     "BudgetsEquilibrium": "theory.budgets",
     "solve_budgets": "theory.budgets",
+    "Closure": "theory.closure",
+    "solve_closure": "theory.closure",
     "StaticExponent": "theory.compensation",
     "compensated_exponent": "theory.compensation",
     "compensation_exponent": "theory.compensation",
@@ -41,6 +45,8 @@ _EXPORTS = {
     "correlation_level": "theory.correlation_level",
     "CoupledEquilibrium": "theory.coupled_equilibrium",
     "solve_coupled": "theory.coupled_equilibrium",
+    "ActuatorPlan": "theory.cuts",
+    "actuator_cuts": "theory.cuts",
     "binary_entropy": "theory.entropy",
     "coding_entropy": "theory.entropy",
     "inactivity_log_odds": "theory.entropy",
@@ -65,6 +71,7 @@ _EXPORTS = {
     "bound_information": "theory.information",
     "MutualInformation": "theory.mutual_information",
     "mutual_information": "theory.mutual_information",
+    "Network": "theory.network",
     "PairStatistics": "theory.pair_statistics",
     "pair_statistics": "theory.pair_statistics",
     "PairwiseCode": "theory.pairwise",
@@ -74,11 +81,15 @@ _EXPORTS = {
     "collapse_ratio": "theory.presence",
     "permanence_ratio": "theory.presence",
     "solve_presence": "theory.presence",
+    "Response": "theory.response",
+    "respond": "theory.response",
+    "Shock": "theory.shock",
     "PowerLaw": "theory.spectrum",
     "derive_power_law": "theory.spectrum",
     "largest_exponent": "theory.spectrum",
     "power_spectrum": "theory.spectrum",
     "region_end_density": "theory.spectrum",
+    "ResponseOperator": "theory.susceptibility",
     "TrafficBound": "theory.traffic_bound",
 }
 
@@ -90,6 +101,8 @@ if TYPE_CHECKING:
     from .records import ConvergenceError as ConvergenceError
     from .records import InfeasibleError as InfeasibleError
     from .records import Record as Record
+    from .theory.actuators import ActuatorGains as ActuatorGains
+    from .theory.actuators import actuator_gains as actuator_gains
     from .theory.balance import balanced_on_rate as balanced_on_rate
     from .theory.balance import beta_for_threshold as beta_for_threshold
     from .theory.balance import threshold_degree as threshold_degree
@@ -98,6 +111,8 @@ if TYPE_CHECKING:
     from .theory.binary_code import independent_code as independent_code
     from .theory.budgets import BudgetsEquilibrium as BudgetsEquilibrium
     from .theory.budgets import solve_budgets as solve_budgets
+    from .theory.closure import Closure as Closure
+    from .theory.closure import solve_closure as solve_closure
     from .theory.compensation import StaticExponent as StaticExponent
     from .theory.compensation import compensated_exponent as compensated_exponent
     from .theory.compensation import compensation_exponent as compensation_exponent
@@ -113,6 +128,8 @@ if TYPE_CHECKING:
     from .theory.correlation_level import correlation_level as correlation_level
     from .theory.coupled_equilibrium import CoupledEquilibrium as CoupledEquilibrium
     from .theory.coupled_equilibrium import solve_coupled as solve_coupled
+    from .theory.cuts import ActuatorPlan as ActuatorPlan
+    from .theory.cuts import actuator_cuts as actuator_cuts
     from .theory.entropy import binary_entropy as binary_entropy
     from .theory.entropy import coding_entropy as coding_entropy
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
@@ -137,6 +154,7 @@ if TYPE_CHECKING:
     from .theory.information import bound_information as bound_information
     from .theory.mutual_information import MutualInformation as MutualInformation
     from .theory.mutual_information import mutual_information as mutual_information
+    from .theory.network import Network as Network
     from .theory.pair_statistics import PairStatistics as PairStatistics
     from .theory.pair_statistics import pair_statistics as pair_statistics
     from .theory.pairwise import PairwiseCode as PairwiseCode
@@ -146,11 +164,15 @@ if TYPE_CHECKING:
     from .theory.presence import collapse_ratio as collapse_ratio
     from .theory.presence import permanence_ratio as permanence_ratio
     from .theory.presence import solve_presence as solve_presence
+    from .theory.response import Response as Response
+    from .theory.response import respond as respond
+    from .theory.shock import Shock as Shock
     from .theory.spectrum import PowerLaw as PowerLaw
     from .theory.spectrum import derive_power_law as derive_power_law
     from .theory.spectrum import largest_exponent as largest_exponent
     from .theory.spectrum import power_spectrum as power_spectrum
     from .theory.spectrum import region_end_density as region_end_density
+    from .theory.susceptibility import ResponseOperator as ResponseOperator
     from .theory.traffic_bound import TrafficBound as TrafficBound
 
 
