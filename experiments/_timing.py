@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -47,7 +47,11 @@ def interleaved(
     """Time n pairs in turn after one that is not timed; ``repeat`` calls of ours for one of the peer."""
     ours()
     theirs()
-    pairs = [(seconds(ours, repeat), seconds(theirs)) for _ in range(n)]
+    return compare(case, peer, [(seconds(ours, repeat), seconds(theirs)) for _ in range(n)])
+
+
+def compare(case: str, peer: str, pairs: Sequence[tuple[float, float]]) -> Row:
+    """Make the row of pairs (our time, peer's time), timed in turn."""
     ratios = [other / own for own, other in pairs]
     return Row(
         case=case,
@@ -57,5 +61,5 @@ def interleaved(
         ratio=statistics.median(ratios),
         low=min(ratios),
         high=max(ratios),
-        n=n,
+        n=len(pairs),
     )

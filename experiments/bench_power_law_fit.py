@@ -14,8 +14,6 @@ one missed set, or a 1,000-sample bootstrap slower than one pwlf.fit.
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -24,6 +22,7 @@ import numpy as np
 from bbtheory import fit_power_law, validate
 from bbtheory.fit.segments import bootstrap_segments, fit_segments
 from bbtheory.records import Record
+from experiments._timing import Row, compare, seconds
 from experiments.protocol import NotRun, Progress
 
 OURS = "ours"
@@ -84,22 +83,6 @@ class Config:
 
 SMOKE = Config(n_repeats=7, n_sets=10, n_slow_sets=0, peers=("pwlf.fitfast", "scipy, 1 start"))
 CPU = Config(n_repeats=7, n_slow_sets=100)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Row(Record):
-    """One case: medians in seconds, the ratio peer/ours with its range over pairs."""
-
-    KIND: ClassVar[str] = "bench-row"
-
-    case: str
-    ours_s: float
-    peer: str
-    peer_s: float
-    ratio: float
-    low: float
-    high: float
-    n: int  # pairs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -219,25 +202,11 @@ def _time(
 ) -> Row:
     ours(*sets[0])
     peer(*sets[0])
-    pairs = [(_seconds(ours, at, at_once), _seconds(peer, at, 1)) for at in sets]
-    ratios = [theirs / own for own, theirs in pairs]
-    return Row(
-        case=case,
-        ours_s=statistics.median(own for own, _ in pairs),
-        peer=name,
-        peer_s=statistics.median(theirs for _, theirs in pairs),
-        ratio=statistics.median(ratios),
-        low=min(ratios),
-        high=max(ratios),
-        n=len(pairs),
+    return compare(
+        case,
+        name,
+        [(seconds(lambda at=at: ours(*at), at_once), seconds(lambda at=at: peer(*at))) for at in sets],
     )
-
-
-def _seconds(call: Callable[[Any, Any], object], at: tuple[np.ndarray, np.ndarray], times: int) -> float:
-    start = time.perf_counter()
-    for _ in range(times):
-        call(*at)
-    return (time.perf_counter() - start) / times
 
 
 def _peer(name: str) -> Knots:
@@ -252,7 +221,7 @@ def _peer(name: str) -> Knots:
 
 def _pwlf(fast: bool) -> Knots:
     try:
-        import pwlf
+        import pwlf  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:
         raise NotRun("pwlf (pip install 'bbtheory[bench]')") from None
 
@@ -274,7 +243,7 @@ def _starts(x: np.ndarray, n: int) -> np.ndarray:
 
 def _lmfit(n_starts: int) -> Knots:
     try:
-        import lmfit
+        import lmfit  # pyright: ignore[reportMissingImports]  # an extra
     except ImportError:
         raise NotRun("lmfit (pip install 'bbtheory[bench]')") from None
 
