@@ -66,6 +66,14 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
+def _device() -> str:
+    """Return the accelerator that this process has used, else the processor."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return torch.cuda.get_device_name()
+    return "cpu"
+
+
 def provenance(config: Any = None, **more: Any) -> dict[str, Any]:
     """Return where a result came from: settings, commit, versions, machine; ``more`` is added as it is."""
     versions = {"python": platform.python_version(), "bbtheory": bbtheory.__version__}
@@ -82,6 +90,7 @@ def provenance(config: Any = None, **more: Any) -> dict[str, Any]:
             "processor": _processor(),
             "cores": os.cpu_count(),
         },
+        "device": _device(),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
     }
     if config is not None:
