@@ -38,7 +38,7 @@ _EXPORTS = {
     "fit_balance": "fit.balance",
 }
 
-__all__ = ["__version__", *sorted(_EXPORTS)]
+__all__ = ["__version__", *sorted(_EXPORTS)]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from .fit.balance import fit_balance as fit_balance

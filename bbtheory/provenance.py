@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -39,17 +40,22 @@ def config_hash(config: Any) -> str:
 
 
 def commit() -> tuple[str, bool]:
-    """Return (commit, tree was dirty), from BBTHEORY_COMMIT or the checkout this package lies in."""
+    """Return (commit, code differs from it), from BBTHEORY_COMMIT or the checkout this package lies in."""
     given = os.environ.get("BBTHEORY_COMMIT")
     if given:
         return given, False
-    root = Path(__file__).resolve().parent.parent
+    return _checked_out(Path(__file__).resolve().parent.parent)
+
+
+@functools.cache  # a process runs the code it found when it began
+def _checked_out(root: Path) -> tuple[str, bool]:
     if not (root / ".git").exists():
         return "unknown", False
     try:
+        # only code that makes results: a record written anew must not make the next one look changed
         run = [
             subprocess.run(["git", "-C", str(root), *call], capture_output=True, text=True, check=True).stdout
-            for call in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            for call in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "bbtheory", "experiments"])
         ]
     except (OSError, subprocess.CalledProcessError):
         return "unknown", False

@@ -117,7 +117,8 @@ def read_stored(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not beside.exists():
         return stored, {}
     try:
-        with np.load(beside, allow_pickle=False) as archive:
+        # opened here: np.load leaves the file open when it is no archive
+        with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return stored, dict(archive)
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{beside} must be the arrays of a record: {error}") from None

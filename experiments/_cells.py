@@ -77,8 +77,8 @@ class SavedProgress(Progress):
         if not self._state.exists():
             return None
         try:
-            with np.load(self._state, allow_pickle=False) as file:
-                arrays = dict(file)
+            with self._state.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                arrays = dict(saved)
             self._start -= float(arrays.pop("$seconds"))
             return restore(dict[str, Any], json.loads(str(arrays.pop("$json"))), arrays)
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

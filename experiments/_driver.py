@@ -50,19 +50,18 @@ def _body(args: argparse.Namespace, catalog: Catalog) -> int:
     if args.show:
         return _show(catalog, names, args.results, args.preset)
     preset = args.preset or "cpu"
-    lacking = [name for name in names if preset not in _presets(catalog, name)]
-    if lacking and "all" not in args.names:
-        has = ", ".join(_presets(catalog, lacking[0]))
-        raise ValueError(f"--preset must be one that {lacking[0]} has ({has}), got {preset!r}")
+    for name in () if "all" in args.names else names:
+        if preset not in (has := _presets(catalog, name)):
+            raise ValueError(f"--preset must be one that {name} has ({', '.join(has)}), got {preset!r}")
     if args.cluster is not None and importlib.util.find_spec("distributed") is None:
         return _fail("--cluster needs dask.distributed: pip install 'bbtheory[cluster]'")
     means = _means(args)
     status = cli.ANSWERED
     for name in names:
-        if name in lacking:
-            print(f"{name}: has no preset {preset}, left out", file=sys.stderr)
-            continue
         try:
+            if preset not in _presets(catalog, name):
+                print(f"{name}: has no preset {preset}, left out", file=sys.stderr)
+                continue
             sweep = Sweep(catalog, name, preset, means)
             print(f"{name}  {preset}  {sweep.run(args.force)}  {_short(sweep.path)}", flush=True)
         except UnfinishedError as reason:
@@ -97,9 +96,12 @@ def _listing(catalog: Catalog, results: Path) -> str:
     """Return every experiment with its presets, the presets with a record, and its question."""
     rows = []
     for name in catalog.names:
-        presets = _presets(catalog, name)
+        try:
+            presets, question = _presets(catalog, name), catalog.summary(name)
+        except ValueError as error:
+            presets, question = [], str(error)
         there = [p for p in presets if any((results / name / p).glob("*.json"))]
-        rows.append([name, " ".join(presets), " ".join(there) or "none", catalog.summary(name)])
+        rows.append([name, " ".join(presets) or "none", " ".join(there) or "none", question])
     return format_table(["experiment", "presets", "records", "question"], rows)
 
 

@@ -121,7 +121,8 @@ def run(config: Config, progress: Progress) -> Cell:
         magnitudes = _draw(family, config.n_weights, rng)
         saliency, density = prune_smallest(magnitudes, config.prune_fraction, config.last_density)
         curves.append((saliency, density))
-        fits.append(fit_power_law(saliency, density))
+        # the spread is that between seeds: the intervals of one fit are not kept
+        fits.append(fit_power_law(saliency, density, n_bootstrap=100))
         progress.tick()
     return Cell(
         density=curves[0][1],

@@ -6,14 +6,15 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from bbtheory import archive, cli, validate
 from bbtheory.catalog import Catalog
-from figures._build import DRAWN, FORMATS, FRESH, NO_RECORD, Build, Built
+
+if TYPE_CHECKING:
+    from figures._build import Build, Built
 
 OUT = archive.RESULTS.parent / "build" / "figures"
 
@@ -36,6 +37,8 @@ def main(
 
 
 def _body(args: argparse.Namespace, package: str, experiments: str) -> int:
+    from figures._build import DRAWN, FORMATS, FRESH, NO_RECORD, Build  # matplotlib: not for --help
+
     names = Catalog(package).choose(args.names or ["all"])
     jobs = validate.integer("--jobs", args.jobs, "[1, inf)")
     args.out.mkdir(parents=True, exist_ok=True)
@@ -57,5 +60,7 @@ def _body(args: argparse.Namespace, package: str, experiments: str) -> int:
 def _each(builds: Sequence[Build], jobs: int) -> Iterator[Built]:
     if jobs == 1:
         return (build() for build in builds)
+    from joblib import Parallel, delayed
+
     workers: Any = Parallel(jobs, return_as="generator")
-    return workers(delayed(Build.__call__)(build) for build in builds)
+    return workers(delayed(build)() for build in builds)

@@ -54,6 +54,7 @@ def draw(figure: Figure, result: Result) -> str:
     axes.legend(loc="upper right", fontsize=8)
     return (
         f"Fixed random magnitudes, a tenth of the rest pruned at a time. Points: median of n = {n_seeds} "
-        f"samples per family; bands: their range; lines: least squares inside {WINDOW[0]} < density <= {WINDOW[1]} "
-        f"({int(inside.sum())} points), R² as median and 95 % interval over samples. No network was trained."
+        f"samples per family; bands: their range; lines: least squares over the {int(inside.sum())} points "
+        f"inside {WINDOW[0]} < density <= {WINDOW[1]}; R²: median and 95 % interval over samples. "
+        "No network was trained."
     )

@@ -18,7 +18,7 @@ from bbtheory.theory.entropy import MAX_BALANCED_TRAFFIC
 from bbtheory.theory.population import Population
 
 # from here the compiled search repays loading numba (about 0.5 s once) within a handful of calls
-COMPILED_FROM = 50_000
+COMPILED_FROM = 10_000
 MAX_ITERATIONS = 200
 # a budget is met to the rounding of a sum over many units (measured below 1e-14 at 1e6 units) ...
 SUM_TOLERANCE = 2e-14

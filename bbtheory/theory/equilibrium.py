@@ -161,7 +161,8 @@ class Equilibrium(Record):
     @cached_property
     def budget_residual(self) -> float:
         """`Residuals.budget` alone, which costs one product in place of a logarithm a unit."""
-        excess = (self.traffic - self.budget) / self.budget
+        # a budget of 0 is what a given beta implies where all on-rates underflow
+        excess = (self.traffic - self.budget) / self.budget if self.budget > 0 else 0.0
         return abs(excess) if self.beta > 0 else max(excess, 0.0)
 
     @cached_property
