@@ -34,6 +34,14 @@ _EXPORTS = {
     "DensityMatch": "theory.controller",
     "target_degree": "theory.controller",
     "match_density": "theory.controller",
+    "RefreshMap": "theory.refresh",
+    "refresh_map": "theory.dynamics",
+    "stability_boundary": "theory.refresh_stability",
+    "RefreshNoise": "theory.refresh_noise",
+    "refresh_noise": "theory.refresh_noise",
+    "population_multipliers": "theory.refresh_modes",
+    "Recommendation": "theory.recommendation",
+    "recommend": "theory.recommend",
     "fit_power_law": "fit.power_law",
     "fit_balance": "fit.balance",
 }
@@ -55,6 +63,7 @@ if TYPE_CHECKING:
     from .theory.controller import DensityMatch as DensityMatch
     from .theory.controller import match_density as match_density
     from .theory.controller import target_degree as target_degree
+    from .theory.dynamics import refresh_map as refresh_map
     from .theory.entropy import binary_entropy as binary_entropy
     from .theory.entropy import coding_entropy as coding_entropy
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
@@ -64,6 +73,13 @@ if TYPE_CHECKING:
     from .theory.equilibria import solve_equilibria as solve_equilibria
     from .theory.equilibrium import Equilibrium as Equilibrium
     from .theory.equilibrium import solve_equilibrium as solve_equilibrium
+    from .theory.recommend import recommend as recommend
+    from .theory.recommendation import Recommendation as Recommendation
+    from .theory.refresh import RefreshMap as RefreshMap
+    from .theory.refresh_modes import population_multipliers as population_multipliers
+    from .theory.refresh_noise import RefreshNoise as RefreshNoise
+    from .theory.refresh_noise import refresh_noise as refresh_noise
+    from .theory.refresh_stability import stability_boundary as stability_boundary
 
 
 def __getattr__(name: str) -> Any:

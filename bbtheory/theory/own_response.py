@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.theory.entropy import on_rate_from_log_odds
 
 # the root is located to this part of the largest degree: far below a link, above the rounding of T(A(k))
 DEGREE_TOLERANCE = 1e-12
@@ -26,23 +27,35 @@ _DIFFERENCE_STEP = float(np.finfo(np.float64).eps) ** (1.0 / 3.0)
 
 @dataclass(frozen=True)
 class LinearResponse:
-    """A(k) = a_ref + gain (k - k_ref), held inside [0, 1]."""
+    """Log-odds that fall by ``slope`` nats with each link: L(A(k)) = L(a_ref) - slope (k - k_ref).
 
-    on_rate: np.ndarray
+    A line in the on-rate itself would leave (0, 1) for rare units. Here the loop gain g = slope/beta is the
+    same everywhere, and the fixed point is where two lines cross.
+    """
+
+    log_odds: np.ndarray
     degree: np.ndarray
-    gain: np.ndarray
+    slope: np.ndarray
 
     def __call__(self, degree: np.ndarray) -> np.ndarray:
-        return np.clip(self.on_rate + self.gain * (degree - self.degree), 0.0, 1.0)
+        return on_rate_from_log_odds(self.log_odds - self.slope * (degree - self.degree))
 
-    def slope(self, degree: np.ndarray, low: float, high: float) -> np.ndarray:
-        """da/dk of each unit."""
-        return self.gain
+    def fixed_degree(self, beta: float, d0: float, low: float, high: float) -> np.ndarray:
+        """Where the refresh rests: the crossing, or the clip to which a unit with g <= -1 runs from it."""
+        # T(A(k)) - k = (1 + g) (crossing - k), seen from the degree that the first refresh sets
+        stiffness = 1.0 + self.slope / beta
+        with np.errstate(over="ignore", invalid="ignore"):
+            start = d0 + self.log_odds / beta
+            gap = start + self.slope * self.degree / beta - stiffness * np.clip(start, low, high)
+            crossing = np.clip(start, low, high) + gap / np.where(stiffness > 0, stiffness, np.nan)
+        runs = np.where(gap > 0, high, np.where(gap < 0, low, np.clip(start, low, high)))
+        # a unit without log-odds sits on a clip, whatever its slope
+        return np.where((stiffness > 0) & np.isfinite(start), np.clip(crossing, low, high), runs)
 
 
 @dataclass(frozen=True)
 class GivenResponse:
-    """A user's function of the links that survive, ``function(kept_share k)``, with what it returns checked."""
+    """A function of the degrees that survive, A(k) = function(kept_share k), what it returns checked."""
 
     function: Callable[[np.ndarray], np.ndarray]
     kept_share: float
@@ -131,7 +144,7 @@ def _next_split(
     f_far: np.ndarray,
     tolerance: float,
 ) -> np.ndarray:
-    """Where in the bracket to look next: inverse quadratic interpolation where it is safe, else the middle."""
+    """Where in the bracket to look next: by inverse quadratic interpolation where safe, else the middle."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         x = (new - old) / (far - old)
         f = (f_new - f_old) / (f_far - f_old)

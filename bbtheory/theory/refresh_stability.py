@@ -40,7 +40,7 @@ def oscillation_gain(memory: ArrayLike, step_fraction: float = 1.0) -> np.ndarra
 
 
 def gain_margin(gain: ArrayLike, memory: float, step_fraction: float = 1.0) -> np.ndarray:
-    """Part of the admissible loop gain left unused: 1 - g/limit for g >= 0, 1 + g below; negative: unstable."""
+    """Part of the admissible loop gain left unused, 1 - g/limit for g >= 0 and 1 + g below."""
     g = np.asarray(gain, dtype=np.float64)
     return 1.0 - np.where(g >= 0, g / gain_limit(memory, step_fraction), -g)
 
@@ -75,7 +75,7 @@ def leading_multiplier(
 
 
 def multiplier_pair(gain: ArrayLike, memory: float, step_fraction: float = 1.0) -> np.ndarray:
-    """Both roots, complex, along a new last axis; ``gain`` may be complex, as loop gains of coupled units are.
+    """Both roots, complex, along a new last axis; ``gain`` may be complex, as those of coupled units are.
 
     References
     ----------
@@ -102,7 +102,7 @@ def stability_boundary(
 ) -> np.ndarray:
     """Where the refresh starts to oscillate or to diverge: the third of interval, ema_decay, beta from two.
 
-    g = sensitivity/beta meets (1+M)(2-p)/((1-M) p), or (sqrt M - sqrt q)^2/((1-M) p), at M = ema_decay^interval.
+    There g = sensitivity/beta is (1+M)(2-p)/((1-M) p), or (sqrt M - sqrt q)^2/((1-M) p), M = d^Delta.
 
     Parameters
     ----------
@@ -154,7 +154,8 @@ def stability_boundary(
     price = None if beta is None else validate.array("beta", beta, "(0, inf)", ndim=None)
     with np.errstate(divide="ignore", invalid="ignore"):
         if price is None:
-            assert decay is not None and delta is not None
+            assert decay is not None
+            assert delta is not None
             return slope / limit(decay**delta, p)
         memory = _memory_at(slope / price, p, limit is gain_limit)
         if delta is not None:
