@@ -38,7 +38,9 @@ def test_the_wheel_solves_and_fits_on_its_own(tmp_path):
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
     assert "bbtheory/py.typed" in names
-    assert not [n for n in names if n.split("/")[0] in ("experiments", "figures", "paper_checks", "tests", "results")]
+    assert not [
+        n for n in names if n.split("/")[0] in ("experiments", "figures", "paper_checks", "tests", "results")
+    ]
     env = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
 
     def run(*argv):

@@ -47,8 +47,9 @@ class Candidates:
 
     def offset(self, beta: float) -> float:
         """d0 at which the degrees meet the density where the refresh rests."""
-        clip = {"min_degree": self.low, "max_degree": self.high}
-        d0 = match_density(self.on_rate, self.density, beta=beta, **clip).d0
+        d0 = match_density(
+            self.on_rate, self.density, beta=beta, min_degree=self.low, max_degree=self.high
+        ).d0
         if self.degree is None:
             return d0  # the on-rates are those at rest
 

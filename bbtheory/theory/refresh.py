@@ -49,6 +49,7 @@ class RefreshMap(Record):
         "settling_steps",
         "n_clipped",
         "n_runaway",
+        "n_flickering",
         "n_oscillating",
         "n_unstable",
         "population_verdict",
@@ -127,6 +128,17 @@ class RefreshMap(Record):
         return self.sensitivity <= -self.beta
 
     @cached_property
+    def flickers(self) -> np.ndarray:
+        """Units that whole links give no rest: neither neighbour of the degree is its own target, rounded.
+
+        The targets of n and n + 1 lie (1 + g) times as far from the degree on the other side, so with g > 0 a
+        part g/(1+g) of the units, spread evenly over the fractions of a link, goes back and forth by one link
+        for ever, at every interval.
+        """
+        part = self.degree - np.floor(self.degree)
+        return (np.minimum(part, 1.0 - part) * (1.0 + self.loop_gain) > 0.5) & ~self.clipped
+
+    @cached_property
     def _leading(self) -> tuple[np.ndarray, np.ndarray]:
         return stability.leading_multiplier(self.loop_gain, self.memory, self.step_fraction)
 
@@ -188,6 +200,11 @@ class RefreshMap(Record):
     def n_runaway(self) -> int:
         """Units that only a clip can hold, or nothing."""
         return int(self.runaway.sum())
+
+    @property
+    def n_flickering(self) -> int:
+        """Units that go back and forth by one link where links are whole."""
+        return int(self.flickers.sum())
 
     @property
     def n_oscillating(self) -> int:

@@ -10,8 +10,9 @@ from one refresh to the next. With a step of a fraction p the estimate is an ARM
 an AR(2) one; the formulas below hold for every p.
 
 Masks. With scores that stand still a unit's sets of kept links are nested, so a refresh changes as many links
-as its degree moves: E|k' - k| = sqrt(2/pi) sd(k' - k), also in whole links where units are spread evenly over
-the fractions of a link. Links that change place because weights learn are not counted here.
+as its degree moves: E|k' - k| = sqrt(2/pi) sd(k' - k) for real degrees. Whole links change as many in an open
+loop, whose units lie anywhere between two degrees; in a closed one (g > 0) some units flicker between two
+(`RefreshMap.flickers`) and change more. Links that change place because weights learn are not counted.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class RefreshNoise(Record):
     degree_autocorrelation: np.ndarray
     """Of the degree from refresh to refresh; nan where it stands still."""
     degree_bias: np.ndarray
-    """Mean degree minus that without noise, links: log-odds are convex below 1/2 (linear response)."""
+    """Mean degree minus that without noise, links, for log-odds that answer along a line."""
     churn: np.ndarray
     """Expected number of links that a refresh changes, per unit."""
 
@@ -98,10 +99,9 @@ class RefreshNoise(Record):
 
     @property
     def n_noisy(self) -> int:
-        """Units with an estimate so noisy (LINEAR_NOISE) that first order does not hold; none is dead."""
-        return int(
-            (np.sqrt(self.variance) > LINEAR_NOISE * np.minimum(self.on_rate, 1.0 - self.on_rate)).sum()
-        )
+        """Stable units with an estimate so noisy (LINEAR_NOISE) that first order does not hold."""
+        nearest = np.minimum(self.on_rate, 1.0 - self.on_rate)
+        return int((np.isfinite(self.variance) & (np.sqrt(self.variance) > LINEAR_NOISE * nearest)).sum())
 
 
 def refresh_noise(refresh: RefreshMap, batch: float) -> RefreshNoise:
@@ -126,8 +126,9 @@ def refresh_noise(refresh: RefreshMap, batch: float) -> RefreshNoise:
 
     References
     ----------
-    This project's derivation, ``derive_refresh_noise``. Bias of the log-odds: E L(estimate) - L(a) is
-    (1-2a) Var/(2 a^2 (1-a)^2) to second order; the loop divides what reaches the degree by 1 + g.
+    This project's derivation, ``derive_refresh_noise``. Bias: E L(estimate) - L(a) is
+    (1-2a) Var/(2 a^2 (1-a)^2) to second order, and as much of the opposite sign comes back, times g^2, from
+    the on-rates' own curve; the loop divides the sum by 1 + g. With full steps that leaves 1 - g of it.
 
     Examples
     --------
@@ -157,7 +158,9 @@ def refresh_noise(refresh: RefreshMap, batch: float) -> RefreshNoise:
     slope = np.divide(1.0, refresh.beta * chi, out=np.zeros_like(chi), where=free)
     stddev = slope * np.sqrt(spread)
     curvature = np.divide(1.0 - 2.0 * a, 2.0 * chi * chi, out=np.zeros_like(chi), where=free)
-    bias = curvature * variance / (refresh.beta * (1.0 + np.where(stable, g, 0.0)))
+    # noise of the estimate lifts the mean log-odds, noise of the degree the mean on-rate
+    g = np.where(stable, g, 0.0)
+    bias = curvature * (variance - g * g * spread) / (refresh.beta * (1.0 + g))
 
     def or_infinite(values: np.ndarray, beyond: float = math.inf) -> np.ndarray:
         return np.where(stable, values, beyond)
