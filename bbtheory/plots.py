@@ -83,6 +83,7 @@ def drawing(path: str | os.PathLike[str], size: tuple[float, float]) -> Iterator
 
 
 MARKERS = "osD^v"
+THREE_PANELS = (10.0, 3.4)  # inches
 
 
 def draw_equilibrium(layers: Mapping[str, Equilibrium], figure: Figure) -> list[Axes]:

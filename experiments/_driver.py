@@ -33,7 +33,11 @@ def main(argv: Sequence[str] | None = None, package: str = "experiments") -> int
     add("names", nargs="*", metavar="NAME", help="experiments, or all")
     add("--preset", choices=archive.PRESETS[::-1], help="how large (default: cpu)")
     add("--jobs", type=int, default=1, metavar="N", help="processes for the cells of a sweep (default: 1)")
-    add("--cluster", metavar="ADDRESS", help="run the cells on this Dask scheduler")
+    add(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run the cells on this Dask scheduler, whose workers import this checkout",
+    )
     add("--time-limit", type=float, default=math.inf, metavar="S", help="start no cell that would end later")
     add("--data-root", metavar="D", help="folder of the measured data sets (default: $BBTHEORY_DATA)")
     add("--results", type=Path, default=archive.RESULTS, metavar="D", help="the archive (default: results)")

@@ -22,6 +22,9 @@ A sweep cuts itself into cells, which the driver skips, resumes and spreads over
 ``collect(config, cells) -> Result``
     the records of all cells, in the order of ``cells(config)``, made into one.
 
+A record is named by its settings without the seeds, which it states: a preset with more seeds runs the new
+cells only and replaces the record, one that lacks some of its seeds does so only with --force.
+
 Figures and checks import an experiment to read its records, so torch and peers are imported inside ``run``.
 """
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bbtheory import solve_equilibrium
-from tests.kkt import assert_kkt
+from kkt import assert_kkt
 
 K = np.array([1.0, 3.0, 10.0])
 

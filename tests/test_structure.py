@@ -60,7 +60,7 @@ TABLE = (
     Row(
         ("bbtheory/theory/derivations*", "bbtheory/theory/derivations/*"),
         (*FACE, "theory"),
-        ("numpy", "sympy"),
+        ("numpy", "scipy", "sympy"),
     ),
     Row(("bbtheory/theory/*_kernel.py",), ("theory",), ("numpy", "numba", "llvmlite")),
     Row(("bbtheory/theory/*",), (*BASE, "schedules", "theory"), ("numpy", "scipy")),

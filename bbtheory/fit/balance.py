@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,14 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bbtheory import validate
-from bbtheory.fit.hyperbola import fit_hyperbola
+from bbtheory.fit.hyperbola import Hyperbola, fit_hyperbola
+from bbtheory.fit.resampling import permutation_p
 from bbtheory.fit.uncertainty import (
+    LeastSquares,
     aicc,
     floor_squares,
     gaussian_log_likelihood,
     hc3_covariance,
     least_squares,
-    permutation_p,
+    polynomial_design,
     student_quantile,
 )
 from bbtheory.records import Record
@@ -39,7 +40,7 @@ class BalanceScore(Record):
 
     model: str
     k: int
-    aicc: float  # inf if the law is impossible for these units
+    aicc: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class GroupFit(Record):
     n_dead: int  # on-rate 0: no log-odds
     n_saturated: int  # on-rate 1: no log-odds
     n_clipped: int  # fan-out on a clip: set by the clip, not by the on-rate
+    n_silent: int  # used units of fan-out 0: in the line, not in the comparison (the hyperbola has none)
     permutation_p: float  # that shuffled units give as large a slope, one-sided
     comparison: tuple[BalanceScore, ...]
     verdict: str  # balanced, hyperbolic, none or undecided
@@ -104,9 +106,9 @@ def fit_balance(
     """Fit ln((1-a)/a) = beta (k - d0) + error to each group of units and judge it against a k = tau.
 
     Least squares with HC3 errors; a permutation test of the slope (one-sided: the balance predicts beta > 0);
-    AICc of the line, the hyperbola and a constant as likelihoods of the same log-odds given the fan-outs. The
-    verdict is ``balanced`` or ``hyperbolic`` if p < 0.01 and that law leads the other by more than 6 in AICc,
-    ``none`` if p >= 0.05 with at least 20 units, else ``undecided``.
+    AICc of the line, the hyperbola and a constant as likelihoods of the same log-odds given the fan-outs, for
+    the units that have links. The verdict is ``balanced`` or ``hyperbolic`` if p < 0.01 and that law leads
+    the other by more than 6 in AICc, ``none`` if p >= 0.05 with at least 20 units, else ``undecided``.
 
     Parameters
     ----------
@@ -193,6 +195,7 @@ def _fit_group(
         "n_dead": int(np.count_nonzero(a == 0)),
         "n_saturated": int(np.count_nonzero(a == 1)),
         "n_clipped": int(np.count_nonzero(_inside(a) & clipped)),
+        "n_silent": int(np.count_nonzero(used & (k == 0))),
     }
     a, k = a[used], k[used]
     unfit = ""
@@ -213,15 +216,8 @@ def _fit_group(
     half = student_quantile(level, fit.dof) * stderr
     centred = k - k.mean()
     p = permutation_p(lambda rows: rows @ centred, log_odds, n_permutations, rng)
-    hyperbola = fit_hyperbola(a, k)
-    deviation = log_odds - log_odds.mean()
-    total = floor_squares(float(deviation @ deviation), log_odds)
-    likelihoods = {
-        LINE: gaussian_log_likelihood(fit.sum_squares, a.size),
-        HYPERBOLA: hyperbola.log_likelihood,
-        CONSTANT: gaussian_log_likelihood(total, a.size),
-    }
-    scores = {m: aicc(value, _PARAMETERS[m], a.size) for m, value in likelihoods.items()}
+    linked = k > 0
+    scores, hyperbola = _compare(log_odds[linked], a[linked], k[linked])
     verdict, reason = _judge(float(fit.coefficients[1]), p, scores, a.size)
     reach = student_quantile(level, a.size - 1) * hyperbola.log_tau_stderr
     with np.errstate(over="ignore"):  # an interval without an upper end is an answer
@@ -233,7 +229,7 @@ def _fit_group(
         slope_interval=fit.coefficients[1] + half[1] * np.array([-1.0, 1.0]),
         intercept=float(fit.coefficients[0]),
         intercept_interval=fit.coefficients[0] + half[0] * np.array([-1.0, 1.0]),
-        r_squared=1.0 - fit.sum_squares / total if not fit.exact else 1.0,
+        r_squared=_r_squared(fit, log_odds),
         tau=float(tau),
         tau_interval=np.array([tau_low, tau_high]),
         permutation_p=p,
@@ -244,9 +240,28 @@ def _fit_group(
     )
 
 
+def _r_squared(fit: LeastSquares, y: np.ndarray) -> float:
+    total = float(np.sum((y - y.mean()) ** 2))
+    return 1.0 - float(fit.residuals @ fit.residuals) / total if total > 0 else np.nan
+
+
+def _compare(log_odds: np.ndarray, a: np.ndarray, k: np.ndarray) -> tuple[dict[str, float], Hyperbola]:
+    """Return AICc of each law for units that have links, and the hyperbola; nothing for too few of them."""
+    if k.size < MIN_UNITS or k.min() == k.max():
+        return {}, Hyperbola(np.nan, np.nan, np.nan)
+    line = least_squares(polynomial_design(k, 1), log_odds)
+    deviation = log_odds - log_odds.mean()
+    hyperbola = fit_hyperbola(a, k)
+    likelihoods = {
+        LINE: gaussian_log_likelihood(line.sum_squares, k.size),
+        HYPERBOLA: hyperbola.log_likelihood,
+        CONSTANT: gaussian_log_likelihood(floor_squares(float(deviation @ deviation), log_odds), k.size),
+    }
+    return {m: aicc(value, _PARAMETERS[m], k.size) for m, value in likelihoods.items()}, hyperbola
+
+
 def _judge(slope: float, p: float, scores: dict[str, float], n: int) -> tuple[str, str]:
     """Return (verdict, reason)."""
-    lead = scores[HYPERBOLA] - scores[LINE]
     test = f"slope {slope:.3g} nats per link, permutation p = {p:.2g}"
     if p >= ABSENT_P:
         if n >= MIN_NONE:
@@ -254,8 +269,9 @@ def _judge(slope: float, p: float, scores: dict[str, float], n: int) -> tuple[st
         return "undecided", f"{n} units show no rise, the verdict none needs {MIN_NONE}: {test}"
     if p >= CLEAR_P:
         return "undecided", f"the rise with fan-out is not clear: {test}"
-    if math.isinf(lead):
-        return "balanced", f"{test}; the hyperbola is impossible, a unit has fan-out 0"
+    if not scores:
+        return "undecided", f"{test}; too few units have links to tell a line from a hyperbola"
+    lead = scores[HYPERBOLA] - scores[LINE]
     if lead > MIN_DELTA:
         return "balanced", f"{test}; the line leads the hyperbola by {lead:.1f} in AICc"
     if lead < -MIN_DELTA:

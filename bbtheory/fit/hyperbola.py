@@ -20,7 +20,7 @@ class Hyperbola:
 
     log_tau: float
     log_tau_stderr: float  # NaN where the likelihood has no interior maximum
-    log_likelihood: float  # of the log-odds given the fan-outs; -inf if a unit has fan-out 0
+    log_likelihood: float  # of the log-odds given the fan-outs
 
 
 def fit_hyperbola(on_rate: np.ndarray, fan_out: np.ndarray) -> Hyperbola:
@@ -36,7 +36,7 @@ def fit_hyperbola(on_rate: np.ndarray, fan_out: np.ndarray) -> Hyperbola:
     Parameters
     ----------
     on_rate : ndarray (n,), in (0, 1)
-    fan_out : ndarray (n,), >= 0; a unit with fan-out 0 has no traffic and makes the hyperbola impossible
+    fan_out : ndarray (n,), > 0
 
     References
     ----------
@@ -45,8 +45,6 @@ def fit_hyperbola(on_rate: np.ndarray, fan_out: np.ndarray) -> Hyperbola:
     from scipy.optimize import minimize
     from scipy.special import log_ndtr
 
-    if fan_out.min() == 0:
-        return Hyperbola(math.nan, math.nan, -math.inf)
     log_k = np.log(fan_out)
     log_traffic = np.log(on_rate) + log_k
     low, high = float(log_traffic.min()), float(log_traffic.max())

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bbtheory import validate
-from bbtheory.fit.rivals import LINE, ModelScore, polynomial_design, score_models
+from bbtheory.fit.rivals import LINE, ModelScore, score_models
 from bbtheory.fit.segments import MIN_POINTS, SegmentedLine, bootstrap_segments, fit_segments
-from bbtheory.fit.uncertainty import durbin_watson, hac_test, least_squares
+from bbtheory.fit.uncertainty import durbin_watson, hac_test, least_squares, polynomial_design
 from bbtheory.fit.window import MIN_WINDOW, WindowFit, fit_window, window_spread
 from bbtheory.records import Record
 

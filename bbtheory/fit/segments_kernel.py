@@ -6,6 +6,8 @@ the sum of squares has no local optimum but that of three free lines (the map fr
 while slopes change), so the best knots are either where three free lines meet, if they meet inside the cell,
 or one or both of them sit on a data point, where what is left is a smaller problem of the same kind. All
 cells and all data points are tried: O(n^2) cases, each solved in closed form from running sums.
+
+All of it is one file, because numba's cache does not notice a change in another file that a kernel calls.
 """
 
 from __future__ import annotations
@@ -117,7 +119,17 @@ def _arm_table(u, v, w):
 
 @njit(cache=True, error_model="numpy")
 def _mirror(u, v, w):
+    """Return the points turned around: a last line becomes a first one."""
     return -u[::-1].copy(), v[::-1].copy(), w[::-1].copy()
+
+
+@njit(cache=True, error_model="numpy")
+def _cumulative_squares(v, w):
+    """Return the sum of squares of the first j values, j = 0..n."""
+    total = np.zeros(v.size + 1)
+    for k in range(v.size):
+        total[k + 1] = total[k] + w[k] * v[k] * v[k]
+    return total
 
 
 @njit(cache=True, error_model="numpy")
@@ -206,19 +218,10 @@ def _first_knot_at(u, v, w, arms, right, squares_to, knot, first, low_j, both, b
 
 
 @njit(cache=True, error_model="numpy")
-def _squares_to(v, w):
-    """Return the sum of squares of the first j values, j = 0..n."""
-    total = np.zeros(v.size + 1)
-    for k in range(v.size):
-        total[k + 1] = total[k] + w[k] * v[k] * v[k]
-    return total
-
-
-@njit(cache=True, error_model="numpy")
 def _knots_on_points(u, v, w, arms, right, both, best):
     """Improve best by every first knot on a data point."""
     n = u.size
-    squares_to = _squares_to(v, w)
+    squares_to = _cumulative_squares(v, w)
     for p in range(MIN_POINTS - 1, n - 2 * MIN_POINTS + 1):
         low_j = max(MIN_POINTS, p) + MIN_POINTS
         best = _first_knot_at(u, v, w, arms, right, squares_to, u[p], p + 1, low_j, both, best)
@@ -338,7 +341,7 @@ def _first_knot_interval(u, v, w, knot, limit):
     """Return the outermost positions of the first knot at which the profile is within ``limit``."""
     steps, halvings = 8, 40  # positions tried between neighbours; bisections of the gap that holds the end
     mu, mv, mw = _mirror(u, v, w)
-    arms, right, squares_to = _arm_table(mu, mv, mw), _line_table(mu, mv, mw), _squares_to(v, w)
+    arms, right, squares_to = _arm_table(mu, mv, mw), _line_table(mu, mv, mw), _cumulative_squares(v, w)
     low_gap, high_gap = MIN_POINTS - 1, u.size - 2 * MIN_POINTS
     ends = (knot, knot)
     for side in range(2):

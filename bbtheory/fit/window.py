@@ -7,14 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bbtheory.fit.uncertainty import (
-    LeastSquares,
-    autoregressive_errors,
-    hac_covariance,
-    least_squares,
-    ols_covariance,
-    percentile_interval,
-)
+from bbtheory.fit.resampling import autoregressive_errors, percentile_interval
+from bbtheory.fit.uncertainty import LeastSquares, hac_covariance, least_squares, ols_covariance
 from bbtheory.records import Record
 
 MIN_WINDOW = 4  # fewer points leave a line with no uncertainty of any use

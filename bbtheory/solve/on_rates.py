@@ -158,9 +158,5 @@ def save_plot(path: str, draw: Callable[[Any, Any], object]) -> None:
     """Make a figure, let ``draw(plots, figure)`` draw on it, and write it."""
     from bbtheory import plots
 
-    plots.check_format(path)
-    with plots.plt.rc_context(plots.STYLE):
-        figure = plots.plt.figure(figsize=(10.0, 3.4))
+    with plots.drawing(path, plots.THREE_PANELS) as figure:
         draw(plots, figure)
-        plots.save_figure(figure, path)
-        plots.plt.close(figure)

@@ -73,7 +73,8 @@ def test_layers_apart_and_joint(answer, layered):
     joint = answer("--budget", 1.0, "--fan-out", layered, "--joint")[1]
     assert joint["joint"] is True
     assert len({layer["beta"] for layer in joint["layers"]}) == 1
-    assert sum(layer["traffic"] for layer in joint["layers"]) == pytest.approx(1.0)
+    for name in ("traffic", "budget"):
+        assert sum(layer[name] for layer in joint["layers"]) == pytest.approx(1.0)
     assert joint["beta"] == pytest.approx(solve_equilibrium([1, 1, 4, 8, 2], budget=1.0).beta)
 
 
@@ -105,7 +106,11 @@ def test_text_has_units_and_quantiles(answer):
     assert "log-odds [nats]" in text
     assert len(text.splitlines()) < 50
     long = answer("--beta", 0.5, "--fan-out", "1:100000", json_form=False)[1]
-    assert "quantile of fan_out" in long
+    table = [line.split() for line in long.splitlines() if "%" in line]
+    assert [row[0] for row in table] == ["0%", "5%", "25%", "50%", "75%", "95%", "100%"]
+    assert [float(row[1]) for row in table] == pytest.approx(
+        [1, 5000, 25000, 50000, 75000, 95000, 1e5], abs=1
+    )
     assert len(long.splitlines()) < 25
 
 

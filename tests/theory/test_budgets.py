@@ -1,3 +1,4 @@
+import dataclasses
 import warnings
 
 import numpy as np
@@ -7,7 +8,7 @@ from scipy import optimize
 from bbtheory import ConvergenceError, InfeasibleError, solve_budgets, solve_equilibrium
 from bbtheory.theory import budgets
 from bbtheory.theory.entropy import coding_entropy
-from tests.kkt import assert_kkt
+from kkt import assert_kkt
 
 
 def problem(rng):
@@ -102,6 +103,19 @@ def test_traffic_slope_against_differences():
 def test_bad_input(costs, limits, more, message):
     with pytest.raises(ValueError, match=message):
         solve_budgets(costs, limits, **more)
+
+
+@pytest.mark.parametrize(("unit", "value"), [(0, 0.05), (0, 0.4), (1, 0.05), (2, 0.4), (2, 0.35)])
+def test_residuals_see_a_unit_in_the_wrong_place(unit, value):
+    # the first unit is free, the second should leave its lower bound no more, the third none of its bounds
+    c, bounds = np.array([[1.0, 20.0, 0.1]]), {"lower": 0.05, "upper": 0.4}
+    e = solve_budgets(c, [1.3], **bounds)
+    assert max(e.residuals.stationarity, e.residuals.budget) < 1e-12
+    assert (0.05 < e.on_rate[0] < 0.4, e.on_rate[1], e.on_rate[2]) == (True, 0.05, 0.4)
+    on_rate = e.on_rate.copy()
+    on_rate[unit] = value
+    moved = dataclasses.replace(e, on_rate=on_rate)
+    assert (moved.residuals.stationarity > 1e-3) == (on_rate[unit] != e.on_rate[unit])
 
 
 def test_infeasible_and_unfinished_carry_their_record(monkeypatch):

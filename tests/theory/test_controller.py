@@ -98,6 +98,14 @@ def test_the_rest_at_a_density_is_an_interval():
         assert target_degree([0.01, 0.99], beta=1.0, d0=d0, max_degree=4).mean() == pytest.approx(2.0)
 
 
+def test_a_rest_without_an_end_shows_the_other():
+    a, line = [0.1, 0.2], np.log([9.0, 4.0])
+    full = match_density(a, 1.0, beta=1.0, max_degree=6)
+    assert full.roots.tolist() == pytest.approx([6 - line[1]])  # the least d0 that fills every unit
+    empty = match_density(a, 0.5, beta=1.0, min_degree=3, max_degree=6)
+    assert empty.roots.tolist() == pytest.approx([3 - line[0]])  # the largest that leaves every unit at m
+
+
 def test_full_density_and_dead_units():
     m = match_density([0.2, 0.0], 1.0, beta=1.0, max_degree=4)
     assert m.degree.tolist() == [4.0, 4.0]

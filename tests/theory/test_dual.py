@@ -72,3 +72,33 @@ def test_the_bracket_holds_the_root():
         y /= y.max()
         target = y.sum() * 10 ** rng.uniform(-8, -0.31)
         assert dual.solve_rows(y, np.array([target])).beta[0] <= dual.bracket(20, target, 0.0)
+
+
+def test_a_correction_is_exact_to_second_order():
+    y = np.random.default_rng(5).uniform(0, 1, 500)
+    errors = []
+    for change in (0.02, 0.01):
+        moved, exact = np.empty_like(y), np.empty_like(y)
+        dual_kernel._fill(y, 1.0, 4.0, None, None, None, moved)
+        traffic = dual_kernel._correct(y, 1.0, change, None, None, None, moved)
+        dual_kernel._fill(y, 1.0, 4.0 + change, None, None, None, exact)
+        errors.append(np.abs(moved - exact).max())
+        assert traffic == pytest.approx(y @ moved, rel=1e-13)
+    assert 2.8 < np.log2(errors[0] / errors[1]) < 3.2
+
+
+def test_sums_of_many_equal_units_keep_their_digits():
+    y = np.full(1_000_000, 1 / 3)
+    term = y[0] / (1 + np.exp(4.0 * y[0]))
+    assert dual_kernel._moments(y, 1.0, 4.0, None, None, None)[0] == pytest.approx(1e6 * term, rel=2e-14)
+    # the plain loop, as a control of what compensation is for
+    total = dual_kernel._moments_of_block(y, 1.0, 4.0, None, None, None)[0]
+    assert abs(total / (1e6 * term) - 1) > 2e-14
+
+
+def test_compensated_addition_keeps_what_rounding_loses():
+    total, lost = 0.0, 0.0
+    for term in (1.0, 1e16, 1.0, -1e16):
+        total, lost = dual_kernel._add(total, lost, term)
+    assert total + lost == 2.0
+    assert (1.0 + 1e16) + 1.0 - 1e16 != 2.0

@@ -8,7 +8,7 @@ from bbtheory import ConvergenceError, InfeasibleError, solve_equilibrium
 from bbtheory.theory import dual, population
 from bbtheory.theory.entropy import coding_entropy
 from bbtheory.theory.equilibrium import Equilibrium
-from tests.kkt import assert_kkt
+from kkt import assert_kkt
 
 # what the issue of precision allows: both are relative, and far above what is measured (1e-16)
 RESIDUAL = 1e-13
