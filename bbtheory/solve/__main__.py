@@ -83,8 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _solve(args: argparse.Namespace) -> int:
     if not args.recommend:
-        for_knobs = {"batch": None, "margin": None, "actuator": None, "interval": None, "ema_decay": None}
-        _refuse(args, "anything but --recommend", **for_knobs)
+        for name in ("batch", "margin", "actuator", "interval", "ema_decay"):
+            if getattr(args, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} must be given with --recommend only")
     elif args.on_rate is None:
         raise ValueError("--on-rate must be given with --recommend")
     if args.on_rate is not None:

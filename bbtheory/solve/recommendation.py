@@ -116,15 +116,16 @@ def _columns(
     units: Units, rows: dict[str, np.ndarray], found: dict[str, Recommendation]
 ) -> dict[str, np.ndarray]:
     """Return what the source said of each unit, and what is recommended for it, in the source's order."""
-    kept: dict[str, Any] = (
-        {} if units.table is None else {n: units.table.text(n) for n in units.table.columns}
-    )
+    kept: dict[str, Any] = {}
+    if units.table is not None:
+        kept = {name: units.table.text(name) for name in units.table.columns}
+    kept["on_rate"] = units.values
     for name, source in Recommendation.UNITS.items():
         column = np.empty(units.values.size)
         for layer, at in rows.items():
             column[at] = getattr(found[layer], source)
         kept[{"on_rate": "predicted_on_rate"}.get(name, name)] = column
-    return {"on_rate": units.values, **kept}
+    return kept
 
 
 def _report(layer: str, r: Recommendation) -> str:

@@ -132,7 +132,8 @@ def refresh_map(
             raise ValueError("gain, degree and response must not be given with sp_out: its loop is open")
         return result(a, target(a), np.broadcast_to(0.0, a.shape), 0.0, 0, "converged")
     if validate.exactly_one(gain=gain, response=response) == "gain":
-        answer = share * spread("gain", gain, "(-inf, inf)", a.shape)  # type: ignore[arg-type]
+        answer = spread("gain", gain, "(-inf, inf)", a.shape)  # type: ignore[arg-type]
+        answer = answer if share == 1 else share * answer
         if degree is None:
             return result(a, target(a), answer, 0.0, 0, "converged")
         links = validate.array("degree", degree, "[0, inf)", shape=a.shape)

@@ -110,7 +110,7 @@ class RefreshMap(Record):
         """Units on m or D: there the degree does not answer, and the loop is open."""
         return (self.degree <= self.min_degree) | (self.degree >= self.max_degree)
 
-    @cached_property
+    @property
     def sensitivity(self) -> np.ndarray:
         """Fall of the log-odds with each link chosen, (da/dk)/(a (1-a)), nats; 0 for a unit without."""
         return log_odds_slope(self.gain, self.on_rate)
@@ -118,7 +118,8 @@ class RefreshMap(Record):
     @cached_property
     def loop_gain(self) -> np.ndarray:
         """Loop gain g = (da/dk)/(beta a (1-a)); 0 on a clip."""
-        gain = np.divide(self.sensitivity, self.beta)
+        gain = self.sensitivity
+        gain /= self.beta
         gain[self.clipped] = 0.0
         return gain
 
@@ -139,18 +140,14 @@ class RefreshMap(Record):
         return (np.minimum(part, 1.0 - part) * (1.0 + self.loop_gain) > 0.5) & ~self.clipped
 
     @cached_property
-    def _leading(self) -> tuple[np.ndarray, np.ndarray]:
-        return stability.leading_multiplier(self.loop_gain, self.memory, self.step_fraction)
-
-    @property
     def multiplier(self) -> np.ndarray:
         """Real part of the leading multiplier of each unit: M - (1-M) g with full steps."""
-        return self._leading[0]
+        return stability.leading_multiplier(self.loop_gain, self.memory, self.step_fraction)
 
-    @property
+    @cached_property
     def modulus(self) -> np.ndarray:
         """Its modulus: what a refresh leaves of a deviation."""
-        return self._leading[1]
+        return stability.leading_modulus(self.loop_gain, self.memory, self.step_fraction)
 
     @cached_property
     def margin(self) -> np.ndarray:
@@ -160,7 +157,8 @@ class RefreshMap(Record):
     @property
     def least_margin(self) -> float:
         """Margin of the unit that is nearest to instability."""
-        return float(self.margin.min())
+        extremes = np.array([self.loop_gain.max(), self.loop_gain.min()])
+        return float(stability.gain_margin(extremes, self.memory, self.step_fraction).min())
 
     @property
     def settling_steps(self) -> float:

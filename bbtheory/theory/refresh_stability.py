@@ -42,36 +42,25 @@ def oscillation_gain(memory: ArrayLike, step_fraction: float = 1.0) -> np.ndarra
 def gain_margin(gain: ArrayLike, memory: float, step_fraction: float = 1.0) -> np.ndarray:
     """Part of the admissible loop gain left unused, 1 - g/limit for g >= 0 and 1 + g below."""
     g = np.asarray(gain, dtype=np.float64)
-    return 1.0 - np.where(g >= 0, g / gain_limit(memory, step_fraction), -g)
+    used = np.maximum(g / gain_limit(memory, step_fraction), -g)
+    return np.subtract(1.0, used)
 
 
-def leading_multiplier(
-    gain: ArrayLike, memory: float, step_fraction: float = 1.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Real part and modulus of the root of larger modulus.
-
-    Parameters
-    ----------
-    gain : array_like, any shape
-        Loop gain g.
-    memory : float
-        M = d^Delta in [0, 1).
-    step_fraction : float
-        p in (0, 1].
-
-    Returns
-    -------
-    real, modulus : ndarray, same shape
-        With full steps the multiplier M - (1-M) g and its absolute value.
-    """
+def leading_multiplier(gain: ArrayLike, memory: float, step_fraction: float = 1.0) -> np.ndarray:
+    """Real part of the root of larger modulus; with full steps the multiplier M - (1-M) g."""
     g, q = np.asarray(gain, dtype=np.float64), 1.0 - step_fraction
-    trace = memory + q - step_fraction * (1.0 - memory) * g
+    trace = np.multiply(g, -step_fraction * (1.0 - memory))
+    trace += memory + q
     if q == 0:
-        return trace, np.abs(trace)
+        return trace
     squared = trace * trace - 4.0 * memory * q
-    root = np.sqrt(np.maximum(squared, 0.0))
-    real = np.where(squared >= 0, 0.5 * (trace + np.copysign(root, trace)), 0.5 * trace)
-    return real, np.where(squared >= 0, np.abs(real), np.sqrt(memory * q))
+    return 0.5 * (trace + np.copysign(np.sqrt(np.maximum(squared, 0.0)), trace))
+
+
+def leading_modulus(gain: ArrayLike, memory: float, step_fraction: float = 1.0) -> np.ndarray:
+    """Modulus of that root; two complex ones have the modulus sqrt(M q), the geometric mean of any two."""
+    real = np.abs(leading_multiplier(gain, memory, step_fraction))
+    return np.maximum(real, np.sqrt(memory * (1.0 - step_fraction)))
 
 
 def multiplier_pair(gain: ArrayLike, memory: float, step_fraction: float = 1.0) -> np.ndarray:
