@@ -37,8 +37,10 @@ CLIPPED_SHARE = 0.1
 NOISE_PART, LEAST_NOISE = 0.01, 0.5
 # ... and in nats: the estimate's own standard deviation over its mean, beyond which it now and then reaches 0
 LARGEST_LOG_ODDS_NOISE = 0.3
-# each round raises beta by 5 % or more; each quieter EMA keeps nine tenths of the noise or less
-_ROUNDS, _RAISE, _LEAP, _QUIETER = 200, 1.05, 4.0, 0.9
+# beta doubles until all is met (loop gains and noise in links fall as 1/beta), then closes in to this ratio
+_DOUBLINGS, _SLOPE_RATIO = 60, 1.02
+# each quieter EMA keeps nine tenths of the noise or less, down to that of the longest memory
+_ROUNDS, _QUIETER = 200, 0.9
 # degrees meet the density to this part of D; a jump of the fixed point past it would be far larger
 _DENSITY_TOLERANCE = 1e-6
 # an interval this near to the memory of the EMA is that memory in round numbers
@@ -118,7 +120,7 @@ def recommend(
     --------
     >>> r = recommend([0.02, 0.1, 0.3, 0.4], 0.3, 128, max_degree=784)
     >>> round(r.beta, 4), r.interval, r.ema_decay, r.meets_margin
-    (0.0563, 50, 0.98, True)
+    (0.0549, 50, 0.98, True)
     """
     a = validate.array("on_rate", on_rate, "[0, 1]")
     density = validate.real("density", density, "(0, 1]")
@@ -213,22 +215,42 @@ class _Found(NamedTuple):
 
 
 def _search(population: Candidates, batch: float, fixed: _Fixed) -> _Found:
-    """Raise beta from the least that the clips allow until margin, noise and density are met."""
+    """Return the least beta, from that of the clips on, at which margin, noise and density are met."""
     least = knobs.least_slope(
         population.on_rate, population.density, population.low, population.high, CLIPPED_SHARE
     )
-    slope, raised_for = fixed.beta or _three_digits(least), ""
-    for _ in range(_ROUNDS):
+
+    def attempt(slope: float) -> tuple[_Found, str]:
         d0 = population.offset(slope)
         maps, noises = _timed(population, slope, d0, batch, fixed)
-        used = max(float((1.0 - r.margin).max()) for r in maps) / (1.0 - fixed.margin)
-        loud = _loudest(maps, noises) / fixed.tolerance
-        off = abs(maps[0].density - population.density) > _DENSITY_TOLERANCE
-        if fixed.beta is not None or not (used > 1.0 + MARGIN_ROUNDING or loud > 1.0 or off):
+        short = ""
+        if min(r.least_margin for r in maps) < fixed.margin - MARGIN_ROUNDING:
+            short = "margin"
+        elif _loudest(maps, noises) > fixed.tolerance:
+            short = "noise"
+        elif abs(maps[0].density - population.density) > _DENSITY_TOLERANCE:
+            short = "density"
+        return _Found(slope, d0, maps, noises, least, ""), short
+
+    if fixed.beta is not None:
+        return attempt(fixed.beta)[0]
+    slope = _three_digits(least)
+    found, short = attempt(slope)
+    if not short:
+        return found
+    for _ in range(_DOUBLINGS):
+        failed, slope, missed = slope, _three_digits(2.0 * slope), short
+        found, short = attempt(slope)
+        if not short:
             break
-        raised_for = "margin" if used > 1.0 + MARGIN_ROUNDING else "noise" if loud > 1.0 else "density"
-        slope = _three_digits(slope * max(_RAISE, min(used, _LEAP), min(loud, _LEAP)))
-    return _Found(slope, d0, maps, noises, least, raised_for)
+    while slope > _SLOPE_RATIO * failed:
+        middle = _three_digits(math.sqrt(failed * slope))
+        tried, short = attempt(middle)
+        if short:
+            failed, missed = middle, short
+        else:
+            slope, found = middle, tried
+    return found._replace(raised_for=missed)
 
 
 def _three_digits(slope: float) -> float:

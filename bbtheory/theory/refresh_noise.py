@@ -136,7 +136,7 @@ def refresh_noise(refresh: RefreshMap, batch: float) -> RefreshNoise:
     >>> line = dict(beta=0.1, d0=10.0, max_degree=64.0, interval=50, ema_decay=0.98)
     >>> noise = refresh_noise(refresh_map([0.1, 0.3], gain=0.01, **line), 100)
     >>> noise.autocorrelation.round(3).tolist(), round(noise.churn_per_refresh, 2)
-    ([-0.342, 0.061], 4.61)
+    ([-0.342, 0.061], 0.66)
     """
     batch = validate.real("batch", batch, "(0, inf)")
     a, g, stable = refresh.on_rate, refresh.loop_gain, refresh.margin > 0
