@@ -11,9 +11,10 @@ LINE = {"beta": 0.1, "d0": 10.0, "max_degree": 64.0, "interval": 20, "ema_decay"
 ROUNDING = 1e-9
 
 
-def units(n=25, seed=0, step_fraction=1.0):
+def units(n=25, seed=0, step_fraction=1.0, n_clipped=0):
     rng = np.random.default_rng(seed)
     a = rng.uniform(0.05, 0.45, n)
+    a[:n_clipped] = 0.9
     gain = rng.uniform(0.0, 3.0, n) * 0.1 * a * (1 - a)
     return refresh_map(a, gain=gain, step_fraction=step_fraction, **LINE)
 
@@ -47,7 +48,7 @@ def finite_differences(r, step):
 def test_coupled_units_by_finite_differences(hold, p):
     """Any coupling; with the density held by solving d0 anew at every refresh."""
     rng = np.random.default_rng(3)
-    r = units(n=12, step_fraction=p)
+    r = units(n=12, step_fraction=p, n_clipped=3)
     coupling = np.diag(r.gain) + 0.002 * rng.standard_normal((12, 12))
 
     def step(state):
