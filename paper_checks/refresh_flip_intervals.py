@@ -54,7 +54,7 @@ def check(result: Result) -> CheckResult:
         interval=None,
         verdict=verdict,
         note=(
-            f"largest relative error of a flip interval; observed (predicted): {pairs} steps. Autocorrelation "
-            f"and multiplier differ by {np.median(away):.4f} in the median, {away.max():.3f} at most"
+            f"largest relative error of a flip interval; observed (predicted): {pairs} steps. "
+            f"Autocorrelation and multiplier differ by {np.median(away):.4f} in the median, {away.max():.3f} at most"
         ),
     )

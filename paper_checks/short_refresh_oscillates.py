@@ -39,9 +39,9 @@ def check(result: Result) -> CheckResult:
     quietest = result.churn.argmin(axis=-1)
     busier = result.churn[..., 0] / result.churn.min(axis=-1)
     note = (
-        f"autocorrelation from refresh to refresh at {shortest:g} step(s), range over {first.size} populations; "
-        f"at {longest:g} steps it is {last.min():.2f} to {last.max():.2f}. What a short interval does cost is "
-        f"churn: {busier.min():.0f} to {busier.max():.0f} times as many links change per step as at the best "
+        f"autocorrelation from refresh to refresh at {shortest:g} step(s), range over {first.size} "
+        f"populations; at {longest:g} steps it is {last.min():.2f} to {last.max():.2f}. What a short interval "
+        f"does cost is churn: {busier.min():.0f} to {busier.max():.0f} times as many links change per step as at the best "
         f"interval ({result.intervals[quietest.min()]:g} to {result.intervals[quietest.max()]:g} steps)"
     )
     if {"real", "whole"} <= set(result.variants):
