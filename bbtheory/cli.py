@@ -49,6 +49,7 @@ def run(
     args = parser.parse_args(argv)
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        warnings.simplefilter("always", UserWarning)
         try:
             status = body(args)
             sys.stdout.flush()

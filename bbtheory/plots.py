@@ -6,7 +6,8 @@ Every ``draw_`` returns its Axes, shows all data and marks what was fitted; none
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib
@@ -19,6 +20,8 @@ from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bbtheory.fit.balance import BalanceFit, GroupFit
+from bbtheory.fit.power_law import PruningLawFit
 from bbtheory.storage import atomic
 from bbtheory.theory.balance import balanced_on_rate
 from bbtheory.theory.entropy import MAX_BALANCED_TRAFFIC, ON_RATE_OF_MAX_TRAFFIC, inactivity_log_odds
@@ -66,7 +69,21 @@ def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
         figure.savefig(temporary, format=ending, metadata=dateless)
 
 
+@contextmanager
+def drawing(path: str | os.PathLike[str], size: tuple[float, float]) -> Iterator[Figure]:
+    """Yield a figure of ``size`` inches in the house style, and write it to ``path`` when done."""
+    check_format(path)
+    with plt.rc_context(STYLE):
+        figure = plt.figure(figsize=size)
+        try:
+            yield figure
+            save_figure(figure, path)
+        finally:
+            plt.close(figure)
+
+
 MARKERS = "osD^v"
+THREE_PANELS = (10.0, 3.4)  # inches
 
 
 def draw_equilibrium(layers: Mapping[str, Equilibrium], figure: Figure) -> list[Axes]:
@@ -142,3 +159,118 @@ def draw_controller(on_rate: np.ndarray, degree: np.ndarray, title: str, figure:
     axes[2].set(xlabel="target degree [links]", ylabel="units")
     figure.suptitle(title, fontsize=10)
     return axes
+
+
+def draw_pruning_law(fit: PruningLawFit, figure: Figure) -> list[Axes]:
+    """Draw density against saliency with the line in its window and three segments; residuals below.
+
+    Parameters
+    ----------
+    fit : PruningLawFit
+    figure : matplotlib Figure
+
+    Returns
+    -------
+    list of two Axes
+    """
+    top, bottom = axes = list(figure.subplots(2, 1, sharex=True, height_ratios=(3, 1)))
+    line, parts, inside = fit.window, fit.segments, fit.in_window
+    blue, red, green = COLORS["blue"], COLORS["vermilion"], COLORS["green"]
+    wide = np.geomspace(fit.saliency[0], fit.saliency[-1], 200)
+    for shown, face, label in ((inside, blue, "in the window"), (~inside, "none", "outside")):
+        name = f"{label}, n = {np.count_nonzero(shown)}"
+        top.plot(fit.saliency[shown], fit.density[shown], "o", ms=4, mfc=face, mec=blue, label=name)
+    if fit.collapsed.any():
+        lost = fit.collapsed
+        top.plot(fit.saliency[lost], fit.density[lost], "kx", ms=6, label=f"collapsed, n = {lost.sum()}")
+    top.axhspan(line.low, line.high, color="0.93", zorder=0, label="window")
+    top.set(xscale="log", yscale="log", ylabel="density (kept fraction)")
+    top.set_ylim(0.5 * fit.density.min(), 2.0)
+    if not line.note:
+        law = np.log(line.prefactor) - line.exponent * np.log(wide)
+        ends = fit.saliency[inside][[0, -1]]
+        covered = (wide >= ends[0]) & (wide <= ends[1])
+        top.plot(wide, np.exp(law), color=red, lw=0.8, ls="--")
+        low, high = line.exponent_interval
+        label = f"line: exponent {line.exponent:.3f} [{low:.3f}, {high:.3f}]"
+        top.plot(wide[covered], np.exp(law[covered]), color=red, label=label)
+        expected = np.log(line.prefactor) - line.exponent * np.log(fit.saliency[inside])
+        bottom.plot(fit.saliency[inside], np.log(fit.density[inside]) - expected, "o", ms=4, color=red)
+    if not parts.note:
+        label = "three segments: " + ", ".join(f"{e:.2f}" for e in parts.exponents)
+        top.plot(wide, _three_segments(fit, wide), color=green, lw=1.0, label=label)
+        top.plot(parts.break_saliencies, parts.break_densities, "D", color=green, ms=5, zorder=4)
+        for at, (low, high) in zip(parts.break_saliencies, parts.break_intervals, strict=True):
+            top.plot([at, at], [low, high], color=green, lw=3, alpha=0.4)
+        residual = np.log(fit.density) - np.log(_three_segments(fit, fit.saliency))
+        bottom.plot(fit.saliency, residual, "D", ms=3, mfc="none", color=green)
+    bottom.axhline(0.0, color="0.6", lw=0.8)
+    bottom.set(xlabel="saliency (unit of the data)", ylabel="ln density - fit")
+    top.legend(fontsize=8)
+    top.set_title(f"{fit.verdict}: n = {line.n} of {fit.n} points in the window", fontsize=10)
+    return axes
+
+
+def _three_segments(fit: PruningLawFit, saliency: np.ndarray) -> np.ndarray:
+    x, parts = np.log(saliency), fit.segments
+    knots, values = np.log(parts.break_saliencies), np.log(parts.break_densities)
+    y = np.interp(x, knots, values)
+    y -= parts.exponents[0] * np.minimum(x - knots[0], 0.0) + parts.exponents[2] * np.maximum(
+        x - knots[1], 0.0
+    )
+    return np.exp(y)
+
+
+def draw_balance(fit: BalanceFit, figure: Figure) -> list[Axes]:
+    """Draw log-odds against fan-out, a panel a group, with line and hyperbola; dead units on the rim.
+
+    Parameters
+    ----------
+    fit : BalanceFit
+    figure : matplotlib Figure
+
+    Returns
+    -------
+    list of Axes, one a group
+    """
+    columns = min(len(fit.groups), 4)
+    rows = -(-len(fit.groups) // columns)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for spare in grid.ravel()[len(fit.groups) :]:
+        spare.set_axis_off()
+    axes = list(grid.ravel()[: len(fit.groups)])
+    for ax, group in zip(axes, fit.groups, strict=True):
+        _draw_group(ax, fit, group)
+    for ax in grid[:, 0]:
+        ax.set_ylabel("inactivity log-odds [nats]")
+    entries = {
+        label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=6, fontsize=8)
+    return axes
+
+
+def _draw_group(ax: Axes, fit: BalanceFit, group: GroupFit) -> None:
+    members = fit.group == group.group
+    odds, k, used = inactivity_log_odds(fit.on_rate[members]), fit.fan_out[members], fit.used[members]
+    clipped = ~used & np.isfinite(odds)
+    ax.plot(k[used], odds[used], "o", ms=3, color=COLORS["blue"], alpha=0.7, label="used")
+    if clipped.any():
+        ax.plot(k[clipped], odds[clipped], "o", ms=3, mfc="none", color="0.6", label="on a clip")
+    # no log-odds: shown where they would be, beyond the frame
+    rim = ax.get_xaxis_transform()
+    for wanted, height, marker, label in ((np.inf, 0.99, "^", "dead"), (-np.inf, 0.01, "v", "saturated")):
+        at = k[odds == wanted]
+        if at.size:
+            ax.plot(at, np.full(at.size, height), marker, ms=5, color="0.4", transform=rim, label=label)
+    reach = np.linspace(k.min(), k.max(), 200)
+    if np.isfinite(group.slope):
+        ax.plot(reach, group.intercept + group.slope * reach, color=COLORS["vermilion"], label="line")
+        beyond = reach[reach > 1.02 * group.tau]
+        if beyond.size and np.isfinite(group.tau):
+            hyperbola = np.log(beyond / group.tau - 1.0)
+            ax.plot(beyond, hyperbola, "--", color=COLORS["green"], label="on-rate x degree constant")
+    unit = f"{fit.degree_kind.replace('_', '-')} [links]"
+    slope = f", slope {group.slope:.3g} nats per link" if np.isfinite(group.slope) else ""
+    ax.set_xlabel(unit)
+    ax.set_title(f"group {group.group}: {group.verdict}, n = {group.n_used}{slope}", fontsize=9)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -39,17 +40,22 @@ def config_hash(config: Any) -> str:
 
 
 def commit() -> tuple[str, bool]:
-    """Return (commit, tree was dirty), from BBTHEORY_COMMIT or the checkout this package lies in."""
+    """Return (commit, code differs from it), from BBTHEORY_COMMIT or the checkout this package lies in."""
     given = os.environ.get("BBTHEORY_COMMIT")
     if given:
         return given, False
-    root = Path(__file__).resolve().parent.parent
+    return _checked_out(Path(__file__).resolve().parent.parent)
+
+
+@functools.cache  # a process runs the code it found when it began
+def _checked_out(root: Path) -> tuple[str, bool]:
     if not (root / ".git").exists():
         return "unknown", False
     try:
+        # only code that makes results: a record written anew must not make the next one look changed
         run = [
             subprocess.run(["git", "-C", str(root), *call], capture_output=True, text=True, check=True).stdout
-            for call in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+            for call in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "bbtheory", "experiments"])
         ]
     except (OSError, subprocess.CalledProcessError):
         return "unknown", False
@@ -64,6 +70,14 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def _device() -> str:
+    """Return the accelerator that this process has used, else the processor."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return torch.cuda.get_device_name()
+    return "cpu"
 
 
 def provenance(config: Any = None, **more: Any) -> dict[str, Any]:
@@ -82,6 +96,7 @@ def provenance(config: Any = None, **more: Any) -> dict[str, Any]:
             "processor": _processor(),
             "cores": os.cpu_count(),
         },
+        "device": _device(),
         "threads": os.environ.get("OMP_NUM_THREADS", "default"),
     }
     if config is not None:

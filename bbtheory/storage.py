@@ -8,6 +8,8 @@ import math
 import os
 import types
 import typing
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,14 +91,16 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_stored(path: Path, stored: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write a stored form: arrays to the .npz beside ``path`` first, then the JSON that names them."""
+    """Write a stored form: arrays to the .npz beside ``path``, then the JSON that names them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".npz")
-    if arrays:
-        with atomic(beside) as temporary:
-            np.savez_compressed(temporary, allow_pickle=False, **arrays)
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with atomic(path) as text:
+        text.write_text(json.dumps(stored, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        if arrays:
+            with atomic(beside) as archive:
+                np.savez_compressed(archive, allow_pickle=False, **arrays)
+                # a kill between the two renames may lose the old file, never pair it with the new arrays
+                path.unlink(missing_ok=True)
     if not arrays:
         beside.unlink(missing_ok=True)
 
@@ -112,5 +116,9 @@ def read_stored(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     beside = path.with_suffix(".npz")
     if not beside.exists():
         return stored, {}
-    with np.load(beside, allow_pickle=False) as archive:
-        return stored, dict(archive)
+    try:
+        # opened here: np.load leaves the file open when it is no archive
+        with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return stored, dict(archive)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{beside} must be the arrays of a record: {error}") from None

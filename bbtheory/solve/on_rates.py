@@ -22,7 +22,7 @@ QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 def answer_on_rates(args: argparse.Namespace) -> int:
     """Solve, write and print; return the exit code."""
-    units = read_units("--fan-out", "fan_out", args.fan_out or "1:32")
+    units = read_units("--fan-out", "fan_out", "1:32" if args.fan_out is None else args.fan_out)
     budgets = _budgets(args, units)
     count = units.column("count")
     rows = units.layers()
@@ -70,12 +70,14 @@ def answer_on_rates(args: argparse.Namespace) -> int:
 def _budgets(args: argparse.Namespace, units: Units) -> dict[str, float]:
     """Budget of each layer, from --budget or the file's own column; empty where beta is given."""
     column = units.column("budget")
+    budgets: dict[str, float] = {}
     if column is None or args.beta is not None or args.budget is not None:
         validate.exactly_one(**{"--beta": args.beta, "--budget": args.budget})
-        return {} if args.budget is None else dict.fromkeys(units.layers(), args.budget)
+        if args.budget is not None:
+            budgets.update((layer, float(args.budget)) for layer in units.layers())
+        return budgets
     if args.joint:
         raise ValueError("--joint must be given one --budget or --beta, the budget column has one per layer")
-    budgets = {}
     for layer, at in units.layers().items():
         if (column[at] != column[at[0]]).any():
             raise ValueError(f"{units.source}: budget must be one number per layer, it changes in {layer!r}")
@@ -156,9 +158,5 @@ def save_plot(path: str, draw: Callable[[Any, Any], object]) -> None:
     """Make a figure, let ``draw(plots, figure)`` draw on it, and write it."""
     from bbtheory import plots
 
-    plots.check_format(path)
-    with plots.plt.rc_context(plots.STYLE):
-        figure = plots.plt.figure(figsize=(10.0, 3.4))
+    with plots.drawing(path, plots.THREE_PANELS) as figure:
         draw(plots, figure)
-        plots.save_figure(figure, path)
-        plots.plt.close(figure)

@@ -84,12 +84,7 @@ class ClippedSum:
         at = first(lambda total: total >= target - tolerance)
         beyond = first(lambda total: total > target + tolerance)
         if at < beyond:  # knots at .. beyond - 1 lie at the target
-            ends = [knots[at], knots[beyond - 1]]
-            if beyond == knots.size:
-                ends = ends[:1]
-            elif at == 0:
-                ends = ends[1:]
-            return np.unique(ends), (least, most)
+            return np.unique([knots[at], knots[beyond - 1]]), (least, most)
         return np.array([self._between(knots[at - 1], knots[at], target)]), (least, most)
 
     def invert(self, target: float) -> tuple[np.ndarray, tuple[float, float]]:

@@ -161,7 +161,7 @@ def match_density(
     --------
     >>> m = match_density([0.5, 0.1, 0.01], 0.25, beta=0.5, max_degree=32)
     >>> (round(m.d0, 4), round(m.achieved, 12))
-    (3.4716, 0.25)
+    (3.4718, 0.25)
     """
     a = validate.array("on_rate", on_rate, "[0, 1]")
     density = validate.real("density", density, "(0, 1]")

@@ -18,7 +18,7 @@ from bbtheory.theory.entropy import MAX_BALANCED_TRAFFIC
 from bbtheory.theory.population import Population
 
 # from here the compiled search repays loading numba (about 0.5 s once) within a handful of calls
-COMPILED_FROM = 50_000
+COMPILED_FROM = 10_000
 MAX_ITERATIONS = 200
 # a budget is met to the rounding of a sum over many units (measured below 1e-14 at 1e6 units) ...
 SUM_TOLERANCE = 2e-14
@@ -160,8 +160,10 @@ def search(population: Population, budget: float) -> tuple[float, np.ndarray, bo
 
         lower, upper = population.contiguous_bounds
         on_rate = np.empty_like(price)
+        n_units = float(population.n_units)
+        total, floor = float(population.total), float(population.traffic_at_lower)
         root, converged, used, _ = dual_kernel.solve_population(
-            price, scale, budget, count, lower, upper, 1.0, on_rate
+            price, scale, budget, n_units, total, floor, count, lower, upper, 1.0, on_rate
         )
         return root, on_rate, converged, used
     bounds = population.bounds
@@ -181,8 +183,9 @@ def search_rows(
         root, converged = np.zeros(len(price)), np.zeros(len(price), dtype=bool)
         on_rate = np.empty_like(price)
         lower, upper = population.contiguous_bounds
+        total, floor = population.total, population.traffic_at_lower
         used = dual_kernel.solve_populations(
-            price, scale, budget, binding, lower, upper, on_rate, root, converged
+            price, scale, budget, total, floor, binding, lower, upper, on_rate, root, converged
         )
         return on_rate, root, converged, used
     rows = np.flatnonzero(binding)

@@ -69,7 +69,8 @@ class Equilibria(Record):
     @cached_property
     def budget_residual(self) -> np.ndarray:
         """|traffic - T| / T where the budget binds, else its excess, shape (n_populations,)."""
-        excess = (self.traffic - self.budget) / self.budget
+        spent = self.budget > 0  # where not, all on-rates underflow at the beta given
+        excess = np.where(spent, self.traffic - self.budget, 0.0) / np.where(spent, self.budget, 1.0)
         return np.where(self.beta > 0, np.abs(excess), np.maximum(excess, 0.0))
 
     def __len__(self) -> int:

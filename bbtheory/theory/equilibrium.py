@@ -22,7 +22,7 @@ from bbtheory import validate
 from bbtheory.records import ConvergenceError, InfeasibleError, Record
 from bbtheory.theory import dual
 from bbtheory.theory.entropy import binary_entropy, inactivity_log_odds
-from bbtheory.theory.population import Population, check_population
+from bbtheory.theory.population import Population, check_population, inner_product
 
 CONVERGED, NOT_BINDING, INFEASIBLE, UNCONVERGED = (
     "converged",
@@ -109,17 +109,17 @@ class Equilibrium(Record):
     @cached_property
     def traffic(self) -> float:
         """sum_i count_i t_i."""
-        return float(np.dot(self._population.weight, self.on_rate))
+        return inner_product(self._population.weight, self.on_rate)
 
     @cached_property
     def coding_entropy(self) -> float:
         """sum_i count_i h(a_i), nats."""
-        return float(np.dot(self.count, binary_entropy(self.on_rate)))
+        return float((self.count * binary_entropy(self.on_rate)).sum())
 
     @property
     def n_units(self) -> int:
         """Number of units, multiplicities counted."""
-        return int(self.count.sum())
+        return self._population.n_units
 
     @property
     def n_silent(self) -> int:
@@ -140,9 +140,8 @@ class Equilibrium(Record):
     def dtraffic_dbeta(self) -> float:
         """dT/dbeta = -sum_i count_i (c_i k_i)^2 a_i (1 - a_i) over the units on no bound."""
         chi = self.on_rate * (1.0 - self.on_rate)
-        return -float(
-            np.dot(self._population.weight, self._population.price * np.where(self._free, chi, 0.0))
-        )
+        p = self._population
+        return -inner_product(p.weight, p.price * np.where(self._free, chi, 0.0))
 
     @cached_property
     def residuals(self) -> Residuals:
@@ -161,7 +160,8 @@ class Equilibrium(Record):
     @cached_property
     def budget_residual(self) -> float:
         """`Residuals.budget` alone, which costs one product in place of a logarithm a unit."""
-        excess = (self.traffic - self.budget) / self.budget
+        # a budget of 0 is what a given beta implies where all on-rates underflow
+        excess = (self.traffic - self.budget) / self.budget if self.budget > 0 else 0.0
         return abs(excess) if self.beta > 0 else max(excess, 0.0)
 
     @cached_property
@@ -248,7 +248,7 @@ def solve_equilibrium(
     if given == "beta":
         beta = validate.real("beta", beta, "[0, inf)")
         on_rate = dual.on_rate_at(solved, beta)
-        return result(on_rate, beta, float(np.dot(solved.weight, on_rate)), CONVERGED, 1)
+        return result(on_rate, beta, inner_product(solved.weight, on_rate), CONVERGED, 1)
 
     budget = validate.real("budget", budget, "(0, inf)")
     solved.check_budget(budget)

@@ -1,0 +1,81 @@
+"""A record of the archive as text for people."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bbtheory.archive import Archived
+from bbtheory.tables import format_table
+
+_MOST_ROWS = 40  # longer columns are thinned evenly: a table is for reading, the file has them all
+
+
+def readable(record: Archived) -> str:
+    """Return a record's provenance, its values, a table for each list of rows and each length of array."""
+    made = record.provenance
+    dirty = " with changes" if made["dirty"] else ""
+    parts = [
+        f"{record.experiment}, preset {record.preset}: {record.status}\n"
+        f"  {record.path}\n"
+        f"  seeds {', '.join(map(str, record.seeds)) or 'none'}; {made['seconds']} s on {made['device']}, "
+        f"{made['date']}, commit {made['commit'][:12]}{dirty}"
+    ]
+    if record.result is not None:
+        parts += _tables(record.result)
+    return "\n\n".join(parts) + "\n"
+
+
+def _tables(result: Any) -> list[str]:
+    values: list[list[Any]] = []
+    columns: dict[int, dict[str, list[Any]]] = {}
+    tables = []
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        rows = _rows(value)
+        if rows is not None:
+            header = list(rows[0])
+            tables.append(f"{field.name}\n" + format_table(header, [[r[h] for h in header] for r in rows]))
+        elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
+            column = [_summary(v) if isinstance(v, np.ndarray) else _scalar(v) for v in value]
+            columns.setdefault(len(column), {})[field.name] = column
+        else:
+            values.append([field.name, _scalar(value)])
+    for size, named in columns.items():
+        shown = np.unique(np.linspace(0, size - 1, min(size, _MOST_ROWS)).round().astype(int)).tolist()
+        title = f"{len(shown)} of {size} rows\n" if len(shown) < size else ""
+        body = [[i, *(column[i] for column in named.values())] for i in shown]
+        tables.append(title + format_table(["row", *named], body))
+    return ([format_table(["value", ""], values)] if values else []) + tables
+
+
+def _scalar(value: Any) -> Any:
+    """Return what `format_table` can align: a Python number, None, or text."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.item()
+    return value if isinstance(value, float | int | None) else str(value)
+
+
+def _rows(value: Any) -> list[Mapping[str, Any]] | None:
+    """Return a non-empty list of mappings or records as rows of scalars, else None."""
+    if not isinstance(value, tuple | list) or not value:
+        return None
+    rows = []
+    for item in value:
+        if dataclasses.is_dataclass(item):
+            item = {f.name: getattr(item, f.name) for f in dataclasses.fields(item)}
+        if not isinstance(item, Mapping):
+            return None
+        rows.append({k: _summary(v) if isinstance(v, np.ndarray) else _scalar(v) for k, v in item.items()})
+    return rows
+
+
+def _summary(value: np.ndarray) -> str:
+    shape = " x ".join(map(str, value.shape))
+    if value.dtype.kind not in "iuf" or value.size == 0:
+        return f"{shape} {value.dtype}"
+    low, middle, high = np.quantile(value, [0.0, 0.5, 1.0])
+    return f"{shape}: {low:.6g} to {high:.6g}, median {middle:.6g}"

@@ -1,0 +1,1 @@
+"""Checks small enough to test the driver with."""

@@ -1,0 +1,1 @@
+"""Experiments small enough to test the driver with."""

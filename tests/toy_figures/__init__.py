@@ -1,0 +1,1 @@
+"""Figures small enough to test the driver with."""

@@ -1,0 +1,8 @@
+"""A figure without a caption"""
+
+SOURCES = ()
+PAPER = "none"
+
+
+def draw(figure):
+    figure.subplots()
