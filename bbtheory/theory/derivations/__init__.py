@@ -7,6 +7,7 @@ raises `ProofError`. ``python -m bbtheory.theory.derivations`` prints them.
 
 from __future__ import annotations
 
+from bbtheory.theory.derivations.bias import derive_degree_bias, derive_noise_bias
 from bbtheory.theory.derivations.code_entropy import derive_pair_entropy, derive_triple_entropy
 from bbtheory.theory.derivations.controller import (
     derive_density_monotonicity,
@@ -16,6 +17,7 @@ from bbtheory.theory.derivations.controller import (
 from bbtheory.theory.derivations.correlated import derive_correlation_corrections
 from bbtheory.theory.derivations.dynamics import (
     derive_flip_interval,
+    derive_partial_steps,
     derive_refresh_multiplier,
     derive_stability_range,
 )
@@ -37,8 +39,8 @@ from bbtheory.theory.derivations.flux import (
 from bbtheory.theory.derivations.information import derive_information_bound, derive_traffic_counterexample
 from bbtheory.theory.derivations.noise import (
     derive_noise_autocorrelation,
-    derive_noise_bias,
     derive_noise_variance,
+    derive_refresh_noise,
 )
 from bbtheory.theory.derivations.proof import Derivation as Derivation
 from bbtheory.theory.derivations.proof import Proof as Proof
@@ -76,9 +78,12 @@ _IN_ORDER = (
     derive_refresh_multiplier,
     derive_stability_range,
     derive_flip_interval,
+    derive_partial_steps,
     derive_noise_variance,
     derive_noise_autocorrelation,
+    derive_refresh_noise,
     derive_noise_bias,
+    derive_degree_bias,
     derive_pair_entropy,
     derive_triple_entropy,
     derive_correlation_corrections,

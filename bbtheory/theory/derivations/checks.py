@@ -39,9 +39,11 @@ def vanishes(expression: Any) -> bool:
     """Whether the expression is identically zero."""
     if expression == 0:
         return True
-    outside, inside = _collected(sp.expand(expression))
-    if inside:
+    if expression.has(sp.Sum, sp.Integral):
+        outside, inside = _collected(sp.expand(expression))
         return vanishes(outside) and all(vanishes(part) for part in inside)
+    if expression.is_rational_function():
+        return sp.expand(sp.fraction(sp.together(expression))[0]) == 0
     for rewrite in (with_split_factors, sp.together, sp.cancel, sp.simplify):
         expression = rewrite(expression)
         if expression == 0 or sp.expand(expression) == 0:

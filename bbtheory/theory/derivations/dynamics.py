@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import sympy as sp
-from sympy import Derivative, Gt, Lt, log
+from sympy import Derivative, Gt, Lt, log, sqrt
 
 from bbtheory.theory.derivations.proof import Derivation, Proof
 from bbtheory.theory.derivations.symbols import BUDGETED_BROADCAST, ON_RATE, L, a, beta, define_log_odds
@@ -13,12 +13,27 @@ from bbtheory.theory.derivations.symbols import BUDGETED_BROADCAST, ON_RATE, L, 
 d, Q, interval = sp.symbols("d Q Delta", positive=True)
 g = sp.Symbol("g", real=True)
 lam = sp.Symbol("lamda", real=True)
+p, c = sp.symbols("p c", positive=True)
 _w, _e = sp.symbols("w epsilon", positive=True)
 # the decays are in (0, 1), which the checks see by writing them as 1/(1 + w)
 DECAYS = {d: 1 / (1 + sp.Symbol("w_1", positive=True)), Q: 1 / (1 + _w)}
 EMA = "the on-rate is tracked by an EMA of decay `d < 1`, the degree refreshed every `Delta` steps"
 PLAIN = "degrees are neither clipped nor rounded, and the EMA is near its fixed point"
 MULTIPLIER = Q - (1 - Q) * g
+
+
+def define_loop(proof: Proof) -> sp.ImmutableMatrix:
+    """State what a refresh with partial steps does to small deviations; return its matrix."""
+    answer = -g * (1 - Q) / c  # of the target degree to the estimate, so that with full steps the gain is g
+    matrix = sp.ImmutableMatrix([[Q, c], [p * answer * Q, 1 - p + p * answer * c]])
+    x, k = sp.symbols("x k")
+    after = sp.ImmutableMatrix(sp.symbols("xprime kprime"))
+    proof.given(
+        "A refresh moves the degree the part `p` of the way to its target. Deviations `x` of the estimate "
+        "and `k` of the degree become, with `c` the on-rate that the EMA takes up per link,",
+        sp.Eq(after, sp.MatMul(matrix, sp.ImmutableMatrix([x, k])), evaluate=False),
+    )
+    return matrix
 
 
 @cache
@@ -150,3 +165,69 @@ def derive_flip_interval() -> Derivation:
         at={g: 1 - sp.Symbol("r", nonnegative=True)},
     )
     return proof.conclude(flip, arguments=(d, g))
+
+
+@cache
+def derive_partial_steps() -> Derivation:
+    """Stability with partial steps, -1 < g < (1 + Q)(2 - p)/((1 - Q) p): smaller steps widen the range.
+
+    Returns
+    -------
+    Derivation
+        ``function(d, Delta, p)``: [gain above which deviations alternate, gain above which they grow], for a
+        refresh that moves the degree the part p of the way to its target, 0 < p <= 1.
+
+    References
+    ----------
+    This project's derivation.
+    """
+    y = sp.Symbol("y", real=True)
+    polynomial, trace, product = sp.Function("f"), Q + 1 - p - p * (1 - Q) * g, Q * (1 - p)
+    proof = Proof(
+        "partial_steps",
+        "If a refresh moves the degree only the part `p` of the way to its target, estimate and degree form "
+        "a loop of second order, and larger gains are stable.",
+        [EMA, PLAIN, "`0 < p <= 1`"],
+        domain={**DECAYS, p: 1 / (1 + sp.Symbol("w_2", nonnegative=True))},
+    )
+    matrix = define_loop(proof)
+    proof.define(
+        "The factor `y` from refresh to refresh is a root of", polynomial(y), y**2 - trace * y + product
+    )
+    proof.equal(
+        "the characteristic polynomial of that matrix.",
+        (sp.Matrix(matrix) - y * sp.eye(2)).det(),
+        polynomial(y),
+        shown=sp.Determinant(sp.MatAdd(matrix, -y * sp.Identity(2))),
+    )
+    proof.equal(
+        "With full steps one root is 0, the other the multiplier (`derive_refresh_multiplier`).",
+        polynomial(y),
+        y * (y - MULTIPLIER),
+        at={p: 1},
+    )
+    proof.equal(
+        "Both roots are inside the unit circle where three things hold. The polynomial is positive at 1: so "
+        "it is for gains above -1.",
+        polynomial(1),
+        p * (1 - Q) * (1 + g),
+    )
+    proof.holds("The product of the roots is below 1.", Lt(product, 1))
+    growing = proof.root(
+        "And it is positive at -1, up to the gain", polynomial(-1), g, (1 + Q) * (2 - p) / ((1 - Q) * p)
+    )
+    proof.holds("beyond which it falls.", Lt(Derivative(polynomial(-1), g), 0))
+    proof.holds("Smaller steps raise this gain.", Lt(Derivative(growing.rhs, p), 0))
+    alternating = proof.root(
+        "The roots turn complex, so that deviations swing, where the discriminant is zero, from the gain",
+        trace**2 - 4 * product,
+        g,
+        (sqrt(Q) - sqrt(1 - p)) ** 2 / ((1 - Q) * p),
+    )
+    by_interval = {Q: d**interval}
+    return proof.conclude(
+        alternating,
+        growing,
+        arguments=(d, interval, p),
+        function=[alternating.rhs.subs(by_interval), growing.rhs.subs(by_interval)],
+    )

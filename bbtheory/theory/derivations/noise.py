@@ -1,15 +1,27 @@
-"""Noise in the refresh: variance and correlation of the tracked on-rate, bias of its log-odds."""
+"""Noise in the refresh: variance and correlation of the tracked on-rate."""
 
 from __future__ import annotations
 
 from functools import cache
 
 import sympy as sp
-from sympy import Derivative, Gt, Lt
+from sympy import Derivative, Lt
 
-from bbtheory.theory.derivations.dynamics import DECAYS, EMA, MULTIPLIER, PLAIN, Q, d, g, interval, lam
+from bbtheory.theory.derivations.dynamics import (
+    DECAYS,
+    EMA,
+    MULTIPLIER,
+    PLAIN,
+    Q,
+    c,
+    d,
+    define_loop,
+    g,
+    interval,
+    lam,
+    p,
+)
 from bbtheory.theory.derivations.proof import Derivation, Proof
-from bbtheory.theory.derivations.symbols import ON_RATE, L, a, define_log_odds
 
 t = sp.Symbol("t", positive=True)
 
@@ -124,39 +136,58 @@ def derive_noise_autocorrelation() -> Derivation:
 
 
 @cache
-def derive_noise_bias() -> Derivation:
-    """Bias of the log-odds of a noisy on-rate, E L(ahat) - L(a) = (1 - 2a) Var/(2 a^2 (1-a)^2) + ...
+def derive_refresh_noise() -> Derivation:
+    """Variance and correlation of the EMA with partial steps, from the covariance that a refresh keeps.
 
     Returns
     -------
     Derivation
-        ``function(a, v)``: leading bias in nats for an unbiased estimate of variance v; in links, over beta.
+        ``function(v, d, Delta, g, p)``: [variance of the EMA at refreshes, its correlation from one refresh
+        to the next], v the variance of one step's on-rate.
 
     References
     ----------
     This project's derivation.
     """
-    v, mean, square = sp.symbols("v m_1 m_2", positive=True)
-    average = sp.Function("E")
+    v = sp.Symbol("v", positive=True)
+    q, trace, product, scale = sp.symbols("q tau pi S")
+    own, cross, degree = sp.symbols("V W U")
     proof = Proof(
-        "noise_bias",
-        "Noise in the tracked on-rate makes the controller give rare units too many links and frequent units "
-        "too few: log-odds are convex below 1/2 and concave above.",
-        ["the estimate is unbiased with variance `v`, small beside `a**2` and `(1 - a)**2`"],
-        domain={a: ON_RATE},
+        "refresh_noise",
+        "With partial steps estimate and degree fluctuate together; the variance of the estimate and its "
+        "correlation from refresh to refresh follow from the covariance that a refresh leaves as it is.",
+        [EMA, PLAIN, "`0 < p <= 1`", "noise of variance 1 comes into the estimate between refreshes"],
     )
-    define_log_odds(proof)
+    matrix = define_loop(proof)
+    answer = p * g * (1 - Q) / c
+    proof.define("The part of the way that is left,", q, 1 - p)
     proof.define(
-        "Mean log-odds to second order, for an error of mean `m_1` and mean square `m_2`.",
-        average(a, mean, square),
-        L(a) + mean * Derivative(L(a), a) + square * Derivative(L(a), (a, 2)) / 2,
+        "the sum of the factors of that loop (`derive_partial_steps`)", trace, Q + q - p * (1 - Q) * g
     )
-    proof.equal("First", Derivative(L(a), a), -1 / (a * (1 - a)))
-    proof.equal("and second derivative.", Derivative(L(a), (a, 2)), (1 - 2 * a) / (a * (1 - a)) ** 2)
-    bias = proof.equal(
-        "An unbiased estimate has `m_1 = 0` and `m_2 = v`.",
-        average(a, 0, v) - L(a),
-        (1 - 2 * a) * v / (2 * (a * (1 - a)) ** 2),
+    proof.define("and their product.", product, Q * q)
+    proof.define("With", scale, (1 - product) * ((1 + product) ** 2 - trace**2))
+    proof.define("the variance of the estimate is", own, ((1 + product) * (1 + q**2) - 2 * q * trace) / scale)
+    proof.define("its covariance with the degree", cross, -answer * p * (1 + q + q * (1 - Q) * g) / scale)
+    proof.define("and the variance of the degree", degree, answer**2 * (1 + product) / scale)
+    covariance = sp.Matrix([[own, cross], [cross, degree]])
+    noise = sp.Matrix([1, -answer])  # the degree answers at once to noise of the estimate
+    after = sp.Matrix(matrix) * covariance * sp.Matrix(matrix).T + noise * noise.T
+    for at, name, text in (
+        ((0, 0), "Vprime", "because a refresh leaves the first as it is,"),
+        ((0, 1), "Wprime", "the second"),
+        ((1, 1), "Uprime", "and the third."),
+    ):
+        proof.equal(text, after[at], covariance[at], shown=sp.Symbol(name))
+    correlation = proof.equal(
+        "One refresh later the estimate is `Q*x + c*k` and fresh noise, so its correlation with `x` is",
+        (Q * own + c * cross) / own,
+        (trace - q / own) / (1 + product),
     )
-    proof.holds("The bias is positive below 1/2.", Gt(bias.rhs, 0), at={a: 1 / (2 + t)})
-    return proof.conclude(bias, arguments=(a, v))
+    proof.equal("With full steps this is the multiplier", correlation.rhs, MULTIPLIER, at={p: 1})
+    proof.equal("and the variance that of `derive_noise_variance`.", own, 1 / (1 - MULTIPLIER**2), at={p: 1})
+    variance = v * (1 - d) / (1 + d) * (1 - Q**2) * own
+    return proof.conclude(
+        correlation,
+        arguments=(v, d, interval, g, p),
+        function=[proof.unfolded(part).subs(Q, d**interval) for part in (variance, correlation.rhs)],
+    )

@@ -96,11 +96,14 @@ def _formula(formula: Any, width: int) -> list[str]:
 
 
 def _wrapped(text: str, width: int, lead: str = "") -> list[str]:
-    text = _QUOTED.sub(
-        lambda m: _NAME.sub(lambda name: _symbol(name[0]), m[1]).replace("**", "^").replace("*", "⋅"),
-        text,
-    )
+    text = _QUOTED.sub(lambda m: _quoted(m[1]), text)
     return textwrap.wrap(text, width, initial_indent=lead, subsequent_indent=" " * len(lead))
+
+
+def _quoted(code: str) -> str:
+    if code.startswith("derive_"):
+        return code
+    return _NAME.sub(lambda name: _symbol(name[0]), code).replace("**", "^").replace("*", "⋅")
 
 
 def as_latex(derivations: Iterable[Derivation]) -> str:
