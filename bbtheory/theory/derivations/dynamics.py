@@ -218,9 +218,22 @@ def derive_partial_steps() -> Derivation:
     )
     proof.holds("beyond which it falls.", Lt(Derivative(polynomial(-1), g), 0))
     proof.holds("Smaller steps raise this gain.", Lt(Derivative(growing.rhs, p), 0))
-    alternating = proof.root(
-        "The roots turn complex, so that deviations swing, where the discriminant is zero, from the gain",
+    geometric = 2 * sqrt(Q) * sqrt(1 - p)
+    proof.equal(
+        "The roots turn complex, so that deviations swing, where the discriminant falls below zero:",
         trace**2 - 4 * product,
+        (trace - geometric) * (trace + geometric),
+    )
+    proof.equal(
+        "the first factor is a square at a gain of -1,",
+        trace - geometric,
+        (1 - sqrt(Q) * sqrt(1 - p)) ** 2,
+        at={g: -1},
+    )
+    proof.holds("falls as the gain rises,", Lt(Derivative(trace - geometric, g), 0))
+    alternating = proof.root(
+        "and reaches zero first, at the gain",
+        trace - geometric,
         g,
         (sqrt(Q) - sqrt(1 - p)) ** 2 / ((1 - Q) * p),
     )
