@@ -47,6 +47,7 @@ _EXPORTS = {
     "solve_coupled": "theory.coupled_equilibrium",
     "ActuatorPlan": "theory.cuts",
     "actuator_cuts": "theory.cuts",
+    "refresh_map": "theory.dynamics",
     "binary_entropy": "theory.entropy",
     "coding_entropy": "theory.entropy",
     "inactivity_log_odds": "theory.entropy",
@@ -81,6 +82,13 @@ _EXPORTS = {
     "collapse_ratio": "theory.presence",
     "permanence_ratio": "theory.presence",
     "solve_presence": "theory.presence",
+    "recommend": "theory.recommend",
+    "Recommendation": "theory.recommendation",
+    "RefreshMap": "theory.refresh",
+    "population_multipliers": "theory.refresh_modes",
+    "RefreshNoise": "theory.refresh_noise",
+    "refresh_noise": "theory.refresh_noise",
+    "stability_boundary": "theory.refresh_stability",
     "Response": "theory.response",
     "respond": "theory.response",
     "Shock": "theory.shock",
@@ -130,6 +138,7 @@ if TYPE_CHECKING:
     from .theory.coupled_equilibrium import solve_coupled as solve_coupled
     from .theory.cuts import ActuatorPlan as ActuatorPlan
     from .theory.cuts import actuator_cuts as actuator_cuts
+    from .theory.dynamics import refresh_map as refresh_map
     from .theory.entropy import binary_entropy as binary_entropy
     from .theory.entropy import coding_entropy as coding_entropy
     from .theory.entropy import inactivity_log_odds as inactivity_log_odds
@@ -164,6 +173,13 @@ if TYPE_CHECKING:
     from .theory.presence import collapse_ratio as collapse_ratio
     from .theory.presence import permanence_ratio as permanence_ratio
     from .theory.presence import solve_presence as solve_presence
+    from .theory.recommend import recommend as recommend
+    from .theory.recommendation import Recommendation as Recommendation
+    from .theory.refresh import RefreshMap as RefreshMap
+    from .theory.refresh_modes import population_multipliers as population_multipliers
+    from .theory.refresh_noise import RefreshNoise as RefreshNoise
+    from .theory.refresh_noise import refresh_noise as refresh_noise
+    from .theory.refresh_stability import stability_boundary as stability_boundary
     from .theory.response import Response as Response
     from .theory.response import respond as respond
     from .theory.shock import Shock as Shock

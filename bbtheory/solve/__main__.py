@@ -19,6 +19,7 @@ def _parser() -> argparse.ArgumentParser:
         [
             "python -m bbtheory.solve --budget 8 --fan-out 1:64 --plot balance.png",
             "python -m bbtheory.solve --on-rate units.csv --beta 0.5 --density 0.3 --json",
+            "python -m bbtheory.solve --recommend --on-rate units.csv --density 0.3 --batch 128",
         ],
     )
     add = parser.add_argument
@@ -50,6 +51,25 @@ def _parser() -> argparse.ArgumentParser:
         help="largest degree, links (default: largest fan_out of the file)",
     )
     add("--integer", action="store_true", help="whole links")
+    add(
+        "--recommend",
+        action="store_true",
+        help="with --on-rate and --density: how to set every knob, and why",
+    )
+    add("--batch", type=float, metavar="B", help="recommend: independent samples a step (default 128)")
+    add(
+        "--margin",
+        type=float,
+        metavar="S",
+        help="recommend: unused part of the admissible gain (default 0.5)",
+    )
+    add(
+        "--actuator",
+        choices=("sp_in", "sp_out", "both"),
+        help="recommend: whose degrees are set (default sp_in, safe for sp_out too)",
+    )
+    add("--interval", type=int, metavar="DELTA", help="recommend: steps between refreshes, if fixed already")
+    add("--ema-decay", type=float, metavar="D", help="recommend: EMA decay per step, if fixed already")
     add("--json", action="store_true", help="print one JSON object")
     add("--output", metavar="FILE.csv", help="write one row per unit")
     add("--plot", metavar="FILE", help="draw to FILE.png, .pdf or .svg")
@@ -62,8 +82,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _solve(args: argparse.Namespace) -> int:
+    if not args.recommend:
+        for name in ("batch", "margin", "actuator", "interval", "ema_decay"):
+            if getattr(args, name) is not None:
+                raise ValueError(f"--{name.replace('_', '-')} must be given with --recommend only")
+    elif args.on_rate is None:
+        raise ValueError("--on-rate must be given with --recommend")
     if args.on_rate is not None:
         _refuse(args, "--on-rate", fan_out=None, budget=None, joint=False, lower=0.0, upper=1.0)
+        if args.recommend:
+            _refuse(args, "--recommend", d0=None, integer=False, rule="balance")
+            from bbtheory.solve.recommendation import answer_recommendation
+
+            return answer_recommendation(args)
         from bbtheory.solve.degrees import answer_degrees
 
         return answer_degrees(args)

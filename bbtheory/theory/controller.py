@@ -73,7 +73,7 @@ def target_degree(
     [2.0, 6.0, 11.0]
     """
     a = validate.array("on_rate", on_rate, "[0, 1]")
-    low, high = _degree_range(min_degree, max_degree, integer)
+    low, high = degree_range(min_degree, max_degree, integer)
     offset, slope = _line(a, rule, beta)
     d0 = validate.real("d0", d0, "[0, inf)" if rule == "equal_traffic" else "(-inf, inf)")
     degree = ClippedSum(offset, slope, low, high).terms(d0)
@@ -166,7 +166,7 @@ def match_density(
     a = validate.array("on_rate", on_rate, "[0, 1]")
     density = validate.real("density", density, "(0, 1]")
     validate.choice("solve_for", solve_for, ("d0", "beta"))
-    low, high = _degree_range(min_degree, max_degree, integer)
+    low, high = degree_range(min_degree, max_degree, integer)
     if solve_for == "beta":
         if rule != "balance":
             raise ValueError(f"solve_for='beta' must go with rule 'balance', got rule {rule!r}")
@@ -198,7 +198,8 @@ def match_density(
     return DensityMatch(rule, solve_for, density, slope, d0, roots, low, high, integer, a, degree)
 
 
-def _degree_range(min_degree: float, max_degree: float, integer: bool) -> tuple[float, float]:
+def degree_range(min_degree: float, max_degree: float, integer: bool = False) -> tuple[float, float]:
+    """Check the bounds 0 <= m <= D on degrees, whole links if integer."""
     high = validate.real("max_degree", max_degree, "(0, inf)")
     low = validate.real("min_degree", min_degree, "[0, inf)")
     if low > high:

@@ -29,11 +29,12 @@ _UNDERFLOW = 750.0  # e^-750 is below the smallest subnormal float64
 # Block loops are functions of their own because only there may sums be reordered.
 _BLOCK = BLOCK
 
-# in a population of at least _SAMPLE_FROM, every _SAMPLE-th unit gives the first beta to about 1 %
-_SAMPLE = 64
-_SAMPLE_FROM = 16384
+# in a population of at least twice this many units, this many of them give the first beta to a few %
+_SAMPLE = 1024
 # a relative step d leaves about 0.01 d^4 (measured, lognormal costs): below this, little enough to correct
 _NEAR = 5e-2
+# moments in the search are this close, relative
+_ROUGH = 1e-7
 # on-rates are moved by the Taylor series of their sigmoid to second order, in place of a new exponential,
 # while max |y dbeta| is below this: what is neglected is its cube, under 1e-16
 _CORRECTABLE = 4e-6
@@ -81,6 +82,22 @@ def exp_minus(x):
     return p * _as_float((half + 1023) << 52) * _as_float((exponent - half + 1023) << 52)
 
 
+@njit(forceinline=True, error_model="numpy", fastmath={"contract"})
+def exp_minus_roughly(x):
+    """e^-x for x >= 0 to 8e-9, flat beyond x = 708: what a search needs, in fewer operations."""
+    x = min(x, 708.0)
+    shifted = _ROUND - x * _LOG2_E
+    n = shifted - _ROUND
+    r = (-x - n * _LN2_HIGH) - n * _LN2_LOW
+    p = 0.0013926176127402982  # as above, at five nodes
+    p = p * r + 0.008363173080491618
+    p = p * r + 0.041666554662005695
+    p = p * r + 0.16666577025562093
+    p = p * r + 0.5
+    p = p * (r * r) + r + 1.0
+    return p * _as_float((_as_bits(shifted) - _as_bits(_ROUND) + 1023) << 52)
+
+
 _step = njit(inline="always", error_model="numpy")(dual.step)
 _bracket = njit(inline="always", error_model="numpy")(dual.bracket)
 _first_guess = njit(inline="always", error_model="numpy")(dual.first_guess)
@@ -108,7 +125,7 @@ def _moments_of_block(c, scale, beta, count, lower, upper):
     s = s1 = s2 = s3 = 0.0
     for j in range(c.size):
         y = c[j] * scale
-        e = exp_minus(beta * y)
+        e = exp_minus_roughly(beta * y)
         a = e / (1.0 + e)
         chi = a * (1.0 - a)
         weight = y if count is None else y * count[j]
@@ -180,7 +197,7 @@ def _add(total, lost, term):
 
 @njit(cache=True, error_model="numpy")
 def _moments(c, scale, beta, count, lower, upper):
-    """Traffic and the sizes of its first three derivatives, as `dual.moments` returns them."""
+    """Traffic and the sizes of its first three derivatives as in `dual.moments`, to the 1e-8 a step needs."""
     s = lost = s1 = s2 = s3 = 0.0
     for start in range(0, c.size, _BLOCK):
         w, lo, hi = _part(count, start), _part(lower, start), _part(upper, start)
@@ -215,13 +232,14 @@ def _correct(c, scale, change, count, lower, upper, on_rate):
 
 
 @njit(cache=True, error_model="numpy")
-def _search(c, scale, target, beta, low, high, near, count, lower, upper):
-    """Step until a relative step is below ``near`` or the budget is met; return (beta, low, high, steps)."""
+def _search(c, scale, target, beta, high, count, lower, upper):
+    """Step towards the root from rough moments until a relative step is below _NEAR; return (beta, steps)."""
+    low = 0.0
     for iteration in range(MAX_ITERATIONS):
         s, s1, s2, s3 = _moments(c, scale, beta, count, lower, upper)
         excess = s - target
-        if abs(excess) <= target * SUM_TOLERANCE + beta * s1 * BETA_TOLERANCE:
-            return beta, low, high, iteration + 1
+        if abs(excess) <= _ROUGH * target:
+            return beta, iteration + 1
         if excess > 0:
             low = beta
         else:
@@ -229,12 +247,18 @@ def _search(c, scale, target, beta, low, high, near, count, lower, upper):
         new = beta + _step(s, s1, s2, s3, target)
         inside = (new > low) & (new < high)
         if not inside:
-            new = np.sqrt(low) * np.sqrt(high) if low > 0 else 0.1 * high
+            new = _between(low, high)
         change = abs(new - beta)
         beta = new
-        if inside and change <= near * beta:
-            return beta, low, high, iteration + 1
-    return beta, low, high, MAX_ITERATIONS
+        if inside and change <= _NEAR * beta:
+            return beta, iteration + 1
+    return beta, MAX_ITERATIONS
+
+
+@njit(cache=True, error_model="numpy")
+def _between(low, high):
+    """A point inside a bracket, halfway in the logarithm."""
+    return np.sqrt(low) * np.sqrt(high) if low > 0 else 0.1 * high
 
 
 @njit(cache=True, error_model="numpy")
@@ -260,33 +284,42 @@ def solve_population(c, scale, budget, n, total, floor, count, lower, upper, rat
         beta over the first guess.
     """
     target = budget * scale
-    high = _bracket(n, target, floor * scale)
-    low = 0.0
+    top = _bracket(n, target, floor * scale)
     first = _first_guess(n, total * scale, min(target, 0.499 * total * scale))
-    beta = min(ratio * first, high)
-    if c.size >= _SAMPLE_FROM:
-        sample = c[::_SAMPLE].copy()  # contiguous: strided passes would each wait for memory again
-        w = None if count is None else count[::_SAMPLE].copy()
-        lo = None if lower is None else lower[::_SAMPLE].copy()
-        hi = None if upper is None else upper[::_SAMPLE].copy()
+    beta = min(ratio * first, top)
+    if c.size >= 2 * _SAMPLE:
+        stride = c.size // _SAMPLE
+        sample = c[::stride].copy()  # contiguous: strided passes would each wait for memory again
+        w = None if count is None else count[::stride].copy()
+        lo = None if lower is None else lower[::stride].copy()
+        hi = None if upper is None else upper[::stride].copy()
         part, _, part_free, part_floor = _totals(sample, scale, w, lo, hi)
         part_target = target * part / n
         if part_floor < part_target < part_free:
-            part_high = _bracket(part, part_target, part_floor)
-            guess, _, _, _ = _search(sample, scale, part_target, beta, 0.0, part_high, _NEAR, w, lo, hi)
-            beta = min(guess, high)
-    n_iterations = 0
+            part_top = _bracket(part, part_target, part_floor)
+            beta = min(_search(sample, scale, part_target, beta, part_top, w, lo, hi)[0], top)
+    beta, n_iterations = _search(c, scale, target, beta, top, count, lower, upper)
+    low, high = 0.0, top
     while n_iterations < MAX_ITERATIONS:
-        beta, low, high, used = _search(c, scale, target, beta, low, high, _NEAR, count, lower, upper)
         s, s1, s2 = _fill(c, scale, beta, count, lower, upper, on_rate)
-        n_iterations += used + 1
-        newton = (s - target) / s1 if s1 > 0 else np.inf
+        n_iterations += 1
+        excess = s - target
+        newton = excess / s1 if s1 > 0 else np.inf
         if abs(newton) <= _CORRECTABLE:  # y <= 1
             change = newton * (1.0 + 0.5 * newton * s2 / s1)
             beta += change
             s = _correct(c, scale, change, count, lower, upper, on_rate)
-        if abs(s - target) <= target * SUM_TOLERANCE + beta * s1 * BETA_TOLERANCE:
+            excess = s - target
+        if abs(excess) <= target * SUM_TOLERANCE + beta * s1 * BETA_TOLERANCE:
             return beta * scale, True, n_iterations, beta / first
+        # rare: a unit changed its bound, or the step was not as small as the search took it for
+        if excess > 0:
+            low = max(low, beta)
+        else:
+            high = min(high, beta)
+        beta = beta + excess / s1 if s1 > 0 else np.inf
+        if not low < beta < high:
+            beta = _between(low, high)
     return beta * scale, False, n_iterations, 1.0
 
 

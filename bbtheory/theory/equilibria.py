@@ -59,7 +59,7 @@ class Equilibria(Record):
     @cached_property
     def traffic(self) -> np.ndarray:
         """sum_i c_pi k_pi a_pi, shape (n_populations,)."""
-        return np.einsum("pi,pi->p", self._population.price, self.on_rate)
+        return np.vecdot(self._population.price, self.on_rate)
 
     @cached_property
     def coding_entropy(self) -> np.ndarray:
@@ -171,7 +171,7 @@ def solve_equilibria(
     if given == "beta":
         multiplier = per_row("beta", beta, "[0, inf)")
         on_rate = dual.bounded_on_rate(multiplier[:, None] * population.price, *population.bounds)
-        carried = np.einsum("pi,pi->p", population.price, on_rate)
+        carried = np.vecdot(population.price, on_rate)
         return result(on_rate, multiplier, carried, np.full(rows, CONVERGED), 1)
 
     target = per_row("budget", budget, "(0, inf)")

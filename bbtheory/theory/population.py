@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -40,7 +40,7 @@ class Population:
             return self.fan_out.astype(np.float64, copy=False)
         return self.cost * self.fan_out
 
-    @property
+    @cached_property
     def multiplicity(self) -> np.ndarray | None:
         """The counts, or None where every row is one unit."""
         return None if is_constant(self.count, 1) else self.count
@@ -55,7 +55,7 @@ class Population:
         """count_i c_i k_i."""
         return self.price if self.multiplicity is None else self.price * self.multiplicity
 
-    @property
+    @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
         """The bounds on on-rates, or (None, None) where they restrict nothing."""
         free = is_constant(self.lower, 0.0) and is_constant(self.upper, 1.0)
@@ -95,18 +95,18 @@ class Population:
 
     def check_prices(self) -> None:
         """Refuse prices that overflow and populations in which nobody pays."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            overflow = ~np.isfinite(self.total)
-        if overflow.any():
+        with np.errstate(over="ignore"):
+            good = (self.total < np.inf) & (self.largest > 0)
+        if good.all():
+            return
+        if not (self.total < np.inf).all():
             raise ValueError("fan_out times cost must have a finite sum, got one that overflows")
-        idle = np.flatnonzero(self.largest == 0)
-        if idle.size:
-            where = "" if self.price.ndim == 1 else f" in population {int(idle[0])}"
-            raise ValueError(f"fan_out must hold a unit that drives links at a cost, got only zeros{where}")
+        where = "" if self.price.ndim == 1 else f" in population {int(np.flatnonzero(~good)[0])}"
+        raise ValueError(f"fan_out must hold a unit that drives links at a cost, got only zeros{where}")
 
     def check_budget(self, budget: np.ndarray | float) -> None:
         """Refuse a budget that float64 on-rates cannot spend."""
-        if np.any(budget < SMALLEST_BUDGET * self.largest):
+        if (SMALLEST_BUDGET * self.largest > budget).any():
             raise ValueError(
                 f"budget must be at least {SMALLEST_BUDGET:g} of the largest fan_out times cost "
                 f"(on-rates underflow below), got {float(np.min(budget)):g}"
@@ -143,8 +143,22 @@ def is_constant(values: np.ndarray, value: float | None = None) -> bool:
     return values.strides == (0,) * values.ndim and (value is None or bool(values.flat[0] == value))
 
 
+@lru_cache(maxsize=256)
+def _constant(value: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a read-only array that repeats a number; it holds one."""
+    return np.broadcast_to(np.float64(value), shape)
+
+
+@lru_cache(maxsize=64)
+def _once(shape: tuple[int, ...]) -> np.ndarray:
+    """Return the counts of a population without multiplicities."""
+    return np.broadcast_to(np.int64(1), shape)
+
+
 def spread(name: str, value: ArrayLike, domain: str, shape: tuple[int, ...]) -> np.ndarray:
     """Check a number, or an array of the population's shape (or of one row), and spread it to that shape."""
+    if isinstance(value, (int, float)):
+        return _constant(validate.real(name, value, domain), shape)
     given = validate.array(name, value, domain, ndim=None)
     if given.ndim and given.shape not in (shape, shape[-1:]):
         raise ValueError(f"{name} must be a number or have shape {shape}, got shape {given.shape}")
@@ -162,7 +176,7 @@ def check_population(
 ) -> Population:
     """Check the arguments every equilibrium shares; raise ValueError naming the one that is wrong."""
     k = validate.array("fan_out", fan_out, "[0, inf)", ndim=ndim, keep_integers=True)
-    n = np.broadcast_to(np.int64(1), k.shape)
+    n = _once(k.shape)
     if count is not None:
         n = validate.array("count", count, "[1, inf)", shape=k.shape, keep_integers=True)
         if n.dtype != np.int64:

@@ -36,7 +36,8 @@ def test_compiled_moments_match_numpy(bounded, counted):
     lower, upper = (rng.uniform(0, 0.2, 777), rng.uniform(0.2, 0.5, 777)) if bounded else (None, None)
     compiled = dual_kernel._moments(y, 1.0, 4.0, count, lower, upper)
     reference = dual.moments(y[None], np.array([4.0]), count, lower, upper)
-    np.testing.assert_allclose(compiled, np.concatenate(reference), rtol=1e-12)
+    # the search's exponential is rough, to 8e-9, and the third derivative is a difference of larger terms
+    np.testing.assert_allclose(compiled, np.concatenate(reference), rtol=1e-6)
 
 
 def test_moments_are_the_derivatives():
@@ -90,10 +91,11 @@ def test_a_correction_is_exact_to_second_order():
 def test_sums_of_many_equal_units_keep_their_digits():
     y = np.full(1_000_000, 1 / 3)
     term = y[0] / (1 + np.exp(4.0 * y[0]))
-    assert dual_kernel._moments(y, 1.0, 4.0, None, None, None)[0] == pytest.approx(1e6 * term, rel=2e-14)
-    # the plain loop, as a control of what compensation is for
-    total = dual_kernel._moments_of_block(y, 1.0, 4.0, None, None, None)[0]
-    assert abs(total / (1e6 * term) - 1) > 2e-14
+    out = np.empty_like(y)
+    assert dual_kernel._fill(y, 1.0, 4.0, None, None, None, out)[0] == pytest.approx(1e6 * term, rel=1e-14)
+    # the plain loop, as a control of what blocks are for
+    total = dual_kernel._fill_of_block(y, 1.0, 4.0, None, None, None, out)[0]
+    assert abs(total / (1e6 * term) - 1) > 1e-14
 
 
 def test_compensated_addition_keeps_what_rounding_loses():
