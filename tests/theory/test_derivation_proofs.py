@@ -3,10 +3,12 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import sympy as sp
 
+import bbtheory
 from bbtheory.theory.derivations import DERIVATIONS, Proof, ProofError, derive_balance
 from bbtheory.theory.derivations.__main__ import main
 from bbtheory.theory.derivations.printing import WIDTH, as_latex, as_text
@@ -222,6 +224,17 @@ def test_command_line_reports_a_step_that_fails(monkeypatch, capsys):
     monkeypatch.setitem(DERIVATIONS, "balance", broken)
     assert main(["balance"]) == 1
     assert "cannot confirm" in capsys.readouterr().err
+
+
+def test_every_derivation_that_a_docstring_names_exists():
+    root = Path(bbtheory.__file__).parent
+    named = {
+        name
+        for path in root.rglob("*.py")
+        for name in re.findall(r"[`]derive_(\w+)[`]", path.read_text(encoding="utf-8"))
+    }
+    assert "balance" in named
+    assert named <= set(DERIVATIONS)
 
 
 def test_sympy_is_loaded_by_the_derivations_alone():

@@ -25,14 +25,18 @@ from bbtheory.theory.actuators import actuator_gains
 from bbtheory.theory.compensation import compensated_exponent, compensation_exponent
 from bbtheory.theory.correlated import balance_shift
 from bbtheory.theory.derivations import DERIVATIONS
+from bbtheory.theory.dynamics import refresh_map
 from bbtheory.theory.entropy import ON_RATE_OF_MAX_TRAFFIC
 from bbtheory.theory.entropy_expansion import entropy_expansion
 from bbtheory.theory.flux import density_under_pressure
 from bbtheory.theory.gaussian import expand, log_odds_slope
 from bbtheory.theory.information import bound_information
+from bbtheory.theory.knobs import gaussian_gain, line_threshold
 from bbtheory.theory.network import Network
 from bbtheory.theory.pairwise import match_code
 from bbtheory.theory.presence import permanence_ratio, solve_presence
+from bbtheory.theory.refresh_noise import refresh_noise
+from bbtheory.theory.refresh_stability import stability_boundary
 from bbtheory.theory.response import respond
 from bbtheory.theory.shock import Shock
 from bbtheory.theory.spectrum import derive_power_law, largest_exponent, power_spectrum, region_end_density
@@ -111,6 +115,15 @@ def test_maximum_traffic():
         lambda a: -a * inactivity_log_odds(a) / BETA, bounds=(0.01, 0.49), options={"xatol": 1e-9}
     )
     assert close([where, most], [found.x, -found.fun], rel=1e-7)
+
+
+@pytest.mark.parametrize("d0", [-4.0, 0.0, 6.0])
+def test_line_threshold(d0):
+    where, most = law("line_threshold")(BETA, d0)
+    assert close(most, line_threshold(BETA, d0, 0.0, 1e9))
+    assert close(where * (d0 + inactivity_log_odds(where) / BETA), most)
+    if d0 == 0:
+        assert close([where, most], law("maximum_traffic")(BETA))
 
 
 def test_density_monotonicity():
@@ -248,6 +261,36 @@ def refreshed(estimate, *, d, interval, beta, d0, plant, a):
     for _ in range(interval):
         estimate = d * estimate + (1 - d) * on_rate
     return estimate
+
+
+def test_random_thinning_bounds_the_gain_of_a_gaussian_unit():
+    """da/dk of a unit of k like links is phi times the fall of z per link cut, for the largest drive."""
+    a, k, drive = np.array([0.02, 0.2]), np.array([20.0, 50.0]), 2.0
+    z = stats.norm.ppf(a)
+    thinned = law("random_thinning")(z, 1.0, z - drive) / k  # mu/s = z, of which the links carry the drive
+    assert close(gaussian_gain(a, k, drive), stats.norm.pdf(z) * np.abs(thinned))
+
+
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_refresh_of_a_population(p):
+    """Multiplier, limits, noise and bias of the numeric map."""
+    line = {"beta": 0.1, "d0": 10.0, "max_degree": 64.0, "interval": 50, "ema_decay": 0.98}
+    gain = np.array([0.004, 0.01, -0.005])
+    held = refresh_map([0.1, 0.3, 0.2], gain=gain, step_fraction=p, **line)
+    a, g, d, interval = held.on_rate, held.loop_gain, 0.98, 50
+    assert not held.clipped.any()
+    assert close([held.oscillation_gain, held.gain_limit], law("partial_steps")(d, interval, p))
+    if p == 1.0:
+        assert close(held.multiplier, law("refresh_multiplier")(d, interval, 0.1, held.gain, a))
+        unstable = 3.0
+        flip = stability_boundary(unstable * 0.1, ema_decay=d, beta=0.1)
+        assert close(flip, law("flip_interval")(d, unstable))
+    noise = refresh_noise(held, 100)
+    variance, correlation = law("refresh_noise")(a * (1 - a) / 100, d, interval, g, p)
+    assert close(noise.variance, variance)
+    assert close(noise.autocorrelation, correlation)
+    if p == 1.0:
+        assert close(noise.degree_bias, law("degree_bias")(a, 0.1, g, noise.variance))
 
 
 @pytest.mark.parametrize("gain", [-0.5, 0.4, 3.0])

@@ -54,6 +54,7 @@ from bbtheory.theory.derivations.response import (
     derive_rectified_moments,
 )
 from bbtheory.theory.derivations.traffic import (
+    derive_line_threshold,
     derive_maximum_traffic,
     derive_price_of_traffic,
     derive_traffic_slope,
@@ -67,6 +68,7 @@ _IN_ORDER = (
     derive_price_of_traffic,
     derive_traffic_slope,
     derive_maximum_traffic,
+    derive_line_threshold,
     derive_density_monotonicity,
     derive_threshold_degree,
     derive_joint_instability,

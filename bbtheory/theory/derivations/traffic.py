@@ -8,7 +8,19 @@ import sympy as sp
 from sympy import Derivative, Eq, Indexed, IndexedBase, Le, Lt, Sum, exp, log
 
 from bbtheory.theory.derivations.proof import Derivation, Proof
-from bbtheory.theory.derivations.symbols import BALANCED, ON_RATE, L, a, beta, define_entropy, h, j, k, n
+from bbtheory.theory.derivations.symbols import (
+    BALANCED,
+    ON_RATE,
+    L,
+    a,
+    beta,
+    define_entropy,
+    define_log_odds,
+    h,
+    j,
+    k,
+    n,
+)
 
 
 @cache
@@ -119,4 +131,43 @@ def derive_maximum_traffic() -> Derivation:
     value = sp.LambertW(exp(-1))
     return proof.conclude(
         where, highest, arguments=(beta,), function=[r.rhs.subs(W, value) for r in (where, highest)]
+    )
+
+
+@cache
+def derive_line_threshold() -> Derivation:
+    """Largest traffic on a shifted line, t = y/beta at a = y/(1 + y) with y e^y = e^(beta d_0 - 1).
+
+    Returns
+    -------
+    Derivation
+        ``function(beta, d_0)``: [on-rate there, traffic there in links per step].
+
+    References
+    ----------
+    This project's derivation.
+    """
+    y, d0, traffic = sp.Symbol("y", positive=True), sp.Symbol("d_0", real=True), sp.Function("t")
+    lambert = {log(y): beta * d0 - 1 - y}
+    proof = Proof(
+        "line_threshold",
+        "A line that is shifted by `d_0` links carries at most `y/beta`, where `y` is Lambert's function at "
+        "`exp(beta*d_0 - 1)`.",
+        ["on-rates on the line `k = d_0 + L(a)/beta`, which is not clipped there"],
+        domain={a: ON_RATE},
+    )
+    define_log_odds(proof)
+    proof.define("Traffic of a unit on the line.", traffic(a), a * (d0 + L(a) / beta))
+    proof.given(
+        "Lambert's function, in other words `log(y) = beta*d_0 - 1 - y`.", Eq(y * exp(y), exp(beta * d0 - 1))
+    )
+    proof.equal(
+        "The slope vanishes at odds `y`,", Derivative(traffic(a), a), 0, at={a: y / (1 + y), **lambert}
+    )
+    proof.holds("which is a maximum and the only one.", Lt(Derivative(traffic(a), (a, 2)), 0))
+    where = proof.root("The on-rate there is", a / (1 - a) - y, a, y / (1 + y))
+    highest = proof.equal("and the traffic", traffic(a), y / beta, at={a: y / (1 + y), **lambert})
+    odds = sp.LambertW(exp(beta * d0 - 1))
+    return proof.conclude(
+        where, highest, arguments=(beta, d0), function=[part.rhs.subs(y, odds) for part in (where, highest)]
     )
