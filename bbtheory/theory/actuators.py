@@ -95,7 +95,7 @@ def actuator_gains(network: Network, *, beta: float, terms: int = DEFAULT_TERMS)
 
     References
     ----------
-    This project's derivation; actuators SP-in and SP-out: arXiv 2510.01263.
+    This project's derivation, ``derive_random_thinning``; actuators SP-in and SP-out: arXiv 2510.01263.
     """
     beta = validate.real("beta", beta, "[0, inf)")
     states = propagate(network, terms=checked_terms(terms))

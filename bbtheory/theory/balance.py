@@ -32,7 +32,7 @@ def balanced_on_rate(fan_out: ArrayLike, beta: float, d0: float = 0.0) -> np.nda
 
     References
     ----------
-    Budgeted Broadcast, arXiv 2510.01263, the selectivity-audience balance.
+    Budgeted Broadcast, arXiv 2510.01263, the selectivity-audience balance (``derive_balance``).
     """
     k = validate.array("fan_out", fan_out, "[0, inf)", ndim=None)
     beta, d0 = validate.real("beta", beta, "[0, inf)"), validate.real("d0", d0)
@@ -108,7 +108,8 @@ def threshold_degree(on_rate: ArrayLike, threshold: float, max_degree: float) ->
 
     References
     ----------
-    Budgeted Broadcast, arXiv 2510.01263 (the rule); its fixed point is this project's derivation.
+    Budgeted Broadcast, arXiv 2510.01263 (the rule); its fixed point is this project's
+    derivation, ``derive_threshold_degree``.
     """
     a = validate.array("on_rate", on_rate, "[0, 1]", ndim=None)
     tau = validate.real("threshold", threshold, "(0, inf)")

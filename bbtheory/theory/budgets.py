@@ -140,7 +140,8 @@ def solve_budgets(
 
     References
     ----------
-    Budgeted Broadcast, arXiv 2510.01263, for one budget; the general form is this project's derivation.
+    Budgeted Broadcast, arXiv 2510.01263, for one budget; the general form is this project's
+    derivation, ``derive_bounded_balance``.
 
     Examples
     --------

@@ -134,7 +134,7 @@ def compensation_exponent(growth: float, kept: float) -> float:
 
     References
     ----------
-    This project's derivation.
+    This project's derivation, ``derive_compensation``.
     """
     growth = validate.real("growth", growth, "(-1, inf)")
     kept = validate.real("kept", kept, "(0, 1)")
@@ -163,7 +163,7 @@ def compensated_exponent(static: float, compensation: float) -> float:
 
     References
     ----------
-    This project's derivation.
+    This project's derivation, ``derive_compensation``.
     """
     static = validate.real("static", static, "(0, inf)")
     compensation = validate.real("compensation", compensation)

@@ -148,7 +148,8 @@ def balance_shift(
 
     References
     ----------
-    This project's derivation; `bbtheory.theory.entropy_expansion` states the entropy it differentiates.
+    This project's derivation, ``derive_correlation_corrections`` (leading orders);
+    `bbtheory.theory.entropy_expansion` states the entropy it differentiates.
     """
     statistics = pair_statistics(
         on_rate, coactivation=coactivation, covariance=covariance, correlation=correlation

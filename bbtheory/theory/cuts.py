@@ -130,7 +130,7 @@ def actuator_cuts(
 
     References
     ----------
-    This project's derivation; actuators SP-in and SP-out: arXiv 2510.01263.
+    This project's derivation, ``derive_link_moments``; actuators SP-in and SP-out: arXiv 2510.01263.
     """
     index = network.index(layer, unit)
     beta = validate.real("beta", beta, "[0, inf)")

@@ -126,7 +126,8 @@ def entropy_expansion(
 
     References
     ----------
-    This project's derivation (module docstring). Exact pairs plus Gaussian loops give the couplings of Sessak
+    This project's derivation (module docstring; ``derive_pair_entropy``, and through rho^3
+    ``derive_triple_entropy``). Exact pairs plus Gaussian loops give the couplings of Sessak
     and Monasson (2009), whose expansion is the inverse of this one.
     """
     s = pair_statistics(on_rate, coactivation=coactivation, covariance=covariance, correlation=correlation)

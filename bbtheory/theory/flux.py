@@ -96,7 +96,8 @@ def density_under_pressure(flux: ArrayLike, pressure: ArrayLike, *, law: str = "
 
     References
     ----------
-    Hyperflux (arXiv 2504.05349) for flux and pressure; the duty-cycle law is this project's derivation.
+    Hyperflux (arXiv 2504.05349) for flux and pressure; the duty-cycle law is this project's
+    derivation, ``derive_duty_cycle``.
     """
     flux = validate.array("flux", flux)
     pressure = validate.array("pressure", pressure, "[0, inf)", ndim=None).ravel()

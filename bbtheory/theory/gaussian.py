@@ -182,6 +182,7 @@ def expand(
 
     References
     ----------
-    This project's derivation (rectified Gaussian; Stein's lemma and Owen's T for GELU).
+    This project's derivation (rectified Gaussian: ``derive_rectified_moments``; Stein's lemma and Owen's
+    T for GELU).
     """
     return _EXPANSIONS[activation](mu, variance, order)

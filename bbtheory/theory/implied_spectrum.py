@@ -132,7 +132,7 @@ def implied_spectrum(
 
     References
     ----------
-    This project's derivation.
+    This project's derivation, ``derive_spectrum_tail``.
     """
     gamma = validate.array("pressure", pressure, "(0, inf)")
     s = validate.array("density", density, "(0, 1]", shape=gamma.shape)

@@ -81,7 +81,8 @@ def bound_information(
     References
     ----------
     arXiv 2510.01263, its corollary on I(h; y) and sum_i a_i k_i, under weak correlation; the corrected bound
-    and the counterexample to the form without it are this project's.
+    and the counterexample to the form without it are this project's
+    (``derive_information_bound``, ``derive_traffic_counterexample``).
     """
     if validate.exactly_one(code=code, on_rate=on_rate) == "code":
         assert code is not None

@@ -82,7 +82,7 @@ def line_threshold(beta: float, d0: float, low: float, high: float) -> float:
 
     References
     ----------
-    This project's derivation (d0 = 0: ``derive_maximum_traffic``).
+    This project's derivation, ``derive_line_threshold`` (d0 = 0: ``derive_maximum_traffic``).
     """
     from scipy.special import wrightomega
 
@@ -118,7 +118,7 @@ def gaussian_gain(on_rate: np.ndarray, degree: np.ndarray, drive: float) -> np.n
 
     References
     ----------
-    This project's derivation, ``derive_gaussian_response``.
+    This project's derivation, ``derive_random_thinning``.
     """
     from scipy.special import ndtri
 

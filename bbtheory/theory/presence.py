@@ -101,7 +101,7 @@ def collapse_ratio(weight_decay: ArrayLike) -> np.ndarray:
 
     References
     ----------
-    This project's derivation.
+    This project's derivation, ``derive_weight_decay_presence``.
     """
     r = validate.array("weight_decay", weight_decay, "[0, inf)", ndim=None)
     # from sqrt(r) the cubic is convex and the steps decrease to its one positive root
@@ -140,7 +140,7 @@ def permanence_ratio(weight_decay: ArrayLike) -> np.ndarray:
 
     References
     ----------
-    This project's derivation.
+    This project's derivation, ``derive_weight_decay_presence``.
     """
     r = validate.array("weight_decay", weight_decay, "[0, inf)", ndim=None)
     return r / (1.0 + r) ** 2
@@ -179,7 +179,7 @@ def solve_presence(
 
     References
     ----------
-    This project's derivation; Hyperflux (arXiv 2504.05349) for the model.
+    This project's derivation, ``derive_weight_decay_presence``; Hyperflux (arXiv 2504.05349) for the model.
     """
     flux = validate.array("flux", flux, "[0, inf)")
     pressure = validate.real("pressure", pressure, "[0, inf)")

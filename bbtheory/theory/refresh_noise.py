@@ -126,9 +126,9 @@ def refresh_noise(refresh: RefreshMap, batch: float) -> RefreshNoise:
 
     References
     ----------
-    This project's derivation, ``derive_refresh_noise``. Bias: E L(estimate) - L(a) is
-    (1-2a) Var/(2 a^2 (1-a)^2) to second order, and as much of the opposite sign comes back, times g^2, from
-    the on-rates' own curve; the loop divides the sum by 1 + g. With full steps that leaves 1 - g of it.
+    This project's derivation, ``derive_refresh_noise`` and ``derive_degree_bias``. Bias: E L(estimate) - L(a)
+    is (1-2a) Var/(2 a^2 (1-a)^2) to second order, and as much of the opposite sign comes back, times g^2,
+    from the on-rates' own curve; the loop divides the sum by 1 + g. With full steps that leaves 1 - g of it.
 
     Examples
     --------

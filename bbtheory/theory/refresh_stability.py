@@ -68,7 +68,7 @@ def multiplier_pair(gain: ArrayLike, memory: float, step_fraction: float = 1.0) 
 
     References
     ----------
-    This project's derivation, ``derive_refresh_multiplier``.
+    This project's derivation, ``derive_partial_steps``.
     """
     g, q = np.asarray(gain), 1.0 - step_fraction
     trace = (memory + q - step_fraction * (1.0 - memory) * g).astype(np.complex128)
@@ -123,7 +123,7 @@ def stability_boundary(
 
     References
     ----------
-    This project's derivation, ``derive_refresh_multiplier``.
+    This project's derivation, ``derive_partial_steps``.
 
     Examples
     --------

@@ -124,7 +124,7 @@ def respond(network: Network, shock: Shock, *, beta: float = 1.0, terms: int = D
 
     References
     ----------
-    This project's derivation; actuators SP-in and SP-out: arXiv 2510.01263.
+    This project's derivation, ``derive_gaussian_response``; actuators SP-in and SP-out: arXiv 2510.01263.
     """
     beta = validate.real("beta", beta, "[0, inf)")
     changes = shock.changes(network)

@@ -135,7 +135,7 @@ def derive_power_law(pressure: ArrayLike, *, n_weights: int, decay: float, top: 
 
     References
     ----------
-    This project's derivation (Euler-Maclaurin summation of the duty-cycle law).
+    This project's derivation, ``derive_flux_exponent`` (Euler-Maclaurin summation of the duty-cycle law).
     """
     n, p, top, low_edge = _spectrum(n_weights, decay, top)
     gamma = validate.array("pressure", pressure, "(0, inf)", ndim=None).ravel()
@@ -203,7 +203,7 @@ def region_end_density(exponent: ArrayLike) -> np.ndarray:
 
     References
     ----------
-    This project's derivation.
+    This project's derivation, ``derive_region_end``.
     """
     return 1.0 / (1.0 + validate.array("exponent", exponent, "(0, inf)", ndim=None))
 
@@ -229,7 +229,7 @@ def largest_exponent(density: ArrayLike) -> np.ndarray:
 
     References
     ----------
-    This project's derivation.
+    This project's derivation, ``derive_spectrum_tail``.
     """
     density = validate.array("density", density, "(0, 1]", ndim=None)
     return (1.0 - density) / density
