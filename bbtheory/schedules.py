@@ -53,7 +53,7 @@ def sigmoid_factor(target: float, epochs: int) -> float:
     Hyperflux (arXiv 2504.05349), the authors' code, schedulers.py.
     """
     target = validate.real("target", target, "(0, 1)")
-    epochs = validate.integer("epochs", epochs, "[1, inf)")
+    epochs = validate.integer("epochs", epochs, "[1, 1e7]")
     low, high = 0.0, _LATE_FACTOR
     reach = _sigmoid_trajectory(low, epochs)[-1], _sigmoid_trajectory(high, epochs)[-1]
     if not reach[0] <= target <= reach[1]:
@@ -102,7 +102,7 @@ def sigmoid_trajectory(target: float, epochs: int) -> tuple[float, ...]:
 
 def _ends(target: float, steps: int, start: float) -> tuple[float, int, float]:
     target = validate.real("target", target, "(0, 1]")
-    steps = validate.integer("steps", steps, "[1, inf)")
+    steps = validate.integer("steps", steps, "[1, 1e9]")
     start = validate.real("start", start, "(0, 1]")
     if target > start:
         raise ValueError(f"target must be at most start = {start!r}, got {target!r}")
@@ -183,7 +183,7 @@ def iterative_rounds(target: float, epochs: int, *, kept: float = 0.9) -> tuple[
     Hyperflux (arXiv 2504.05349), the authors' code for iterative magnitude pruning (kept = 0.9).
     """
     target = validate.real("target", target, "(0, 1)")
-    epochs = validate.integer("epochs", epochs, "[2, inf)")
+    epochs = validate.integer("epochs", epochs, "[2, 1e7]")
     kept = validate.real("kept", kept, "(0, 1)")
     n = math.ceil(math.log(target) / math.log(kept))
     if n > epochs - 1:

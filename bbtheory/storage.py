@@ -77,15 +77,20 @@ def restore(hint: Any, stored: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
 @contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the same folder that replaces ``path`` on success and vanishes on failure."""
-    target = Path(path)
+    """Yield a temporary path in the same folder that replaces ``path`` on success and vanishes on failure.
+
+    A link is followed to the file it names; a folder, device or pipe is refused: a file would take its place.
+    """
+    target = Path(os.path.realpath(path))
+    if os.fspath(path) == "" or (target.exists() and not target.is_file()):
+        raise ValueError(f"an output must be a regular file, got {os.fspath(path)!r}")
     # the suffix stays last: savers choose a format by it
     temporary = target.with_name(f".{target.stem}.{os.getpid()}.tmp{target.suffix}")
     try:
         yield temporary
         os.replace(temporary, target)
     except OSError as error:  # name the file that was asked for
-        raise OSError(error.errno, error.strerror, str(target)) from error
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

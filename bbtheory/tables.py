@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bbtheory import validate
 from bbtheory.storage import atomic
 
 
@@ -34,14 +35,23 @@ class Table:
             )
         return self.columns[name]
 
-    def numbers(self, name: str) -> np.ndarray:
-        """Return a column as int64 where every cell is written as an integer, else as float64."""
+    def numbers(self, name: str, domain: str | None = None) -> np.ndarray:
+        """Return a column as int64 where every cell is written as an integer, else as float64.
+
+        With a ``domain`` such as ``"[0, inf)"`` the first value outside it is refused with its line.
+        """
         cells = self.text(name)
         for kind in (int, float):
             try:
-                return np.array([kind(cell) for cell in cells], dtype=np.int64 if kind is int else np.float64)
+                values = np.array(
+                    [kind(cell) for cell in cells], dtype=np.int64 if kind is int else np.float64
+                )
             except (ValueError, OverflowError):
                 continue
+            if domain is not None:
+                for line, value in zip(self.lines, values, strict=True):
+                    validate.real(f"{self.source} line {line}: {name}", value, domain)
+            return values
         for line, cell in zip(self.lines, cells, strict=True):
             try:
                 float(cell)
@@ -75,7 +85,8 @@ def read_csv(path: str, text: str | None = None) -> Table:
         If it cannot be read.
     """
     source = "standard input" if path == "-" else path
-    reader = csv.reader(io.StringIO(read_text(path) if text is None else text, newline=""))
+    content = read_text(path) if text is None else text
+    reader = csv.reader(io.StringIO(content, newline=""), skipinitialspace=True)
     rows: list[list[str]] = []
     lines: list[int] = []
     try:

@@ -84,9 +84,11 @@ def array(
     if shape is not None and raw.shape != shape:
         raise ValueError(f"{name} must have shape {shape}, got {raw.shape}")
     if shape is None and ndim is not None and raw.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {raw.shape}")
+        raise ValueError(f"{name} must have {ndim} {'axis' if ndim == 1 else 'axes'}, got shape {raw.shape}")
     if raw.size == 0:
         raise ValueError(f"{name} must not be empty")
+    if raw.dtype.kind == "u" and int(raw.max()) > np.iinfo(np.int64).max:
+        raw = raw.astype(np.float64)
     integers = keep_integers and raw.dtype.kind in "iu"
     clean = np.ascontiguousarray(raw, dtype=np.int64 if integers else np.float64).reshape(raw.shape)
     # min and max carry a NaN along, so two passes without temporaries check everything
@@ -107,7 +109,7 @@ def array(
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``allowed``."""
     allowed = tuple(allowed)
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {_shown(value)}")
     return value
 
@@ -119,3 +121,10 @@ def exactly_one(**arguments: Any) -> str:
         wanted = " or ".join(arguments)
         raise ValueError(f"exactly one of {wanted} must be given, got {' and '.join(given) or 'none'}")
     return given[0]
+
+
+def instance(name: str, value: Any, kind: type) -> Any:
+    """Return ``value`` if it is a ``kind``."""
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {type(value).__name__}")
+    return value

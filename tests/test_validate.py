@@ -29,7 +29,7 @@ def test_integer_accepts_numpy_integers():
     ("value", "message"),
     [
         ([], "x must not be empty"),
-        ([[1.0]], "x must have 1 axes, got shape (1, 1)"),
+        ([[1.0]], "x must have 1 axis, got shape (1, 1)"),
         ([1.0, np.nan], "x must be finite numbers in [0, inf), got nan at index 1"),
         ([1.0, np.inf], "x must be finite numbers in [0, inf), got inf at index 1"),
         ([1.0, -2.0], "x must be finite numbers in [0, inf), got -2.0 at index 1"),

@@ -146,7 +146,7 @@ def fit_balance(
     bare threshold, and the verdict rule: this project's.
     """
     a = validate.array("on_rate", on_rate, "[0, 1]")
-    k = validate.array("fan_out", fan_out, "[0, inf)", shape=a.shape)
+    k = validate.array("fan_out", fan_out, "[0, 1e15]", shape=a.shape)
     labels = np.full(a.size, "all") if group is None else np.asarray(group)
     if labels.shape != a.shape:
         raise ValueError(f"group must have shape {a.shape}, got {labels.shape}")
@@ -157,7 +157,7 @@ def fit_balance(
         raise ValueError(f"max_degree must be above min_degree {low:g}, got {high:g}")
     validate.choice("degree_kind", degree_kind, ("fan_out", "fan_in"))
     level = validate.real("level", level, "(0, 1)")
-    n_permutations = validate.integer("n_permutations", n_permutations, "[99, inf)")
+    n_permutations = validate.integer("n_permutations", n_permutations, "[99, 1e7]")
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
     clipped = _clipped(k, low, high)
     groups = []

@@ -138,7 +138,7 @@ def fit_power_law(
     """
     gamma, kept, collapsed, n_dropped = _prepare(saliency, density, accuracy)
     edges = _edges(window)
-    n_bootstrap = validate.integer("n_bootstrap", n_bootstrap, "[100, inf)")
+    n_bootstrap = validate.integer("n_bootstrap", n_bootstrap, "[100, 1e6]")
     level = validate.real("level", level, "(0, 1)")
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
 

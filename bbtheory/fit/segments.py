@@ -182,7 +182,7 @@ def bootstrap_segments(
     """
     from bbtheory.fit import segments_kernel as kernel
 
-    n_bootstrap = validate.integer("n_bootstrap", n_bootstrap, "[100, inf)")
+    n_bootstrap = validate.integer("n_bootstrap", n_bootstrap, "[100, 1e6]")
     level = validate.real("level", level, "(0, 1)")
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
     errors = autoregressive_errors(fit.tangent(), n_bootstrap, rng)

@@ -33,8 +33,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--fan-out",
         metavar="SPEC",
-        help="A:B[:STEP] (inclusive), a comma list, FILE.csv (column fan_out; optional count, layer, "
-        "budget), FILE.npy or - (default 1:32)",
+        help="A:B[:STEP] (whole numbers, inclusive), a comma list, FILE.csv (column fan_out; optional "
+        "count, layer, budget), FILE.npy or - (default 1:32)",
     )
     add("--joint", action="store_true", help="one budget and one beta for all layers together")
     add("--lower", type=float, default=0.0, metavar="A", help="least on-rate a unit may have (default 0)")

@@ -19,8 +19,8 @@ from bbtheory.theory.controller import match_density, target_degree
 
 def answer_degrees(args: argparse.Namespace) -> int:
     """Solve, write and print; return the exit code."""
-    units = read_units("--on-rate", "on_rate", args.on_rate)
-    fan_out = units.column("fan_out")
+    units = read_units("--on-rate", "on_rate", args.on_rate, "[0, 1]")
+    fan_out = units.column("fan_out", "[0, inf)")
     top = args.max_degree
     if top is None:
         if fan_out is None:
@@ -28,8 +28,14 @@ def answer_degrees(args: argparse.Namespace) -> int:
         top = float(fan_out.max())
     least = 0.0 if args.min_degree is None else args.min_degree
     clip: dict[str, Any] = {"min_degree": least, "max_degree": top, "integer": args.integer}
+    if args.rule != "balance" and args.beta is not None:
+        raise ValueError(f"--beta must not be given with --rule {args.rule}, which has no slope")
+    given = sum(getattr(args, name) is not None for name in ("beta", "d0", "density"))
+    if given != (2 if args.rule == "balance" else 1):
+        wanted = "two of --beta, --d0" if args.rule == "balance" else "one of --d0"
+        raise ValueError(f"{wanted} and --density must be given with --on-rate and --rule {args.rule}")
     if args.density is None:
-        d0 = _needed(args, "d0", "or --density")
+        d0 = args.d0
         degree = target_degree(units.values, rule=args.rule, beta=args.beta, d0=d0, **clip)
         beta, roots = args.beta, []
     else:
@@ -50,6 +56,8 @@ def answer_degrees(args: argparse.Namespace) -> int:
                 f"({', '.join(f'{r:.6g}' for r in roots)}); the degrees are those of the first",
                 file=sys.stderr,
             )
+    if args.integer:
+        degree = degree.astype(np.int64)
     answer = {
         "schema": SCHEMA,
         "kind": "controller",
@@ -62,10 +70,10 @@ def answer_degrees(args: argparse.Namespace) -> int:
         "max_degree": top,
         "units": {"on_rate": units.values, "degree": degree},
     }
-    if args.output:
+    if args.output is not None:
         kept = {} if units.table is None else {n: units.table.text(n) for n in units.table.columns}
         write_csv(args.output, kept | {"on_rate": units.values, "degree": degree})
-    if args.plot:
+    if args.plot is not None:
         title = f"rule {args.rule}: n = {degree.size:,} units, density {answer['density']:.6g}"
         save_plot(args.plot, lambda plots, figure: plots.draw_controller(units.values, degree, title, figure))
     if args.json:
@@ -73,13 +81,6 @@ def answer_degrees(args: argparse.Namespace) -> int:
     else:
         print(_controller_report(answer, units.values, degree))
     return cli.ANSWERED
-
-
-def _needed(args: argparse.Namespace, name: str, otherwise: str) -> Any:
-    value = getattr(args, name)
-    if value is None:
-        raise ValueError(f"--{name.replace('_', '-')} {otherwise} must be given with --on-rate")
-    return value
 
 
 def _controller_report(answer: dict[str, Any], on_rate: np.ndarray, degree: np.ndarray) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -17,41 +19,46 @@ from bbtheory.tables import format_table, write_csv
 from bbtheory.theory.equilibrium import Equilibrium, solve_equilibrium
 
 LONG_TABLE = 40  # rows; a longer population is shown by quantiles
+_WHOLE = None  # the key of all layers together; a layer may be named ""
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
 
 def answer_on_rates(args: argparse.Namespace) -> int:
     """Solve, write and print; return the exit code."""
-    units = read_units("--fan-out", "fan_out", "1:32" if args.fan_out is None else args.fan_out)
+    units = read_units("--fan-out", "fan_out", "1:32" if args.fan_out is None else args.fan_out, "[0, inf)")
     budgets = _budgets(args, units)
-    count = units.column("count")
+    count = units.column("count", "[1, 1e15]")
     rows = units.layers()
-    if args.joint or len(rows) == 1:
-        groups = {"": np.arange(units.values.size)}
-        budgets = {"": next(iter(budgets.values()))} if budgets else {}
-    else:
-        groups = rows
-    solved: dict[str, Equilibrium] = {}
+    apart = len(rows) > 1 and not args.joint
+    groups: dict[str | None, np.ndarray] = {**rows} if apart else {_WHOLE: np.arange(units.values.size)}
+    per_layer: dict[str | None, float] = {**budgets}
+    if budgets and not apart:
+        per_layer = {_WHOLE: next(iter(budgets.values()))}
+    solved: dict[str | None, Equilibrium] = {}
     failure = None
     for layer, at in groups.items():
         try:
-            solved[layer] = solve_equilibrium(
-                units.values[at],
-                beta=None if budgets else args.beta,
-                budget=budgets.get(layer),
-                count=None if count is None else count[at],
-                lower=args.lower,
-                upper=args.upper,
-            )
+            with _naming(layer):
+                solved[layer] = solve_equilibrium(
+                    units.values[at],
+                    beta=None if budgets else args.beta,
+                    budget=per_layer.get(layer),
+                    count=None if count is None else count[at],
+                    lower=args.lower,
+                    upper=args.upper,
+                )
         except ConvergenceError as error:
             failure, unfinished = error, error.record
             assert isinstance(unfinished, Equilibrium)
             solved[layer] = unfinished
-    whole = solved.get("")
-    layers = _split(whole, rows) if whole is not None and len(rows) > 1 else solved
-    if args.output:
+    whole = solved.get(_WHOLE)
+    if whole is None:
+        layers = {str(layer): e for layer, e in solved.items()}
+    else:
+        layers = _split(whole, rows) if len(rows) > 1 else {"": whole}
+    if args.output is not None:
         write_csv(args.output, _unit_columns(layers))
-    if args.plot:
+    if args.plot is not None:
         save_plot(args.plot, lambda plots, figure: plots.draw_equilibrium(layers, figure))
     if args.json:
         print(json.dumps(_equilibrium_json(whole, layers), allow_nan=False))
@@ -67,12 +74,32 @@ def answer_on_rates(args: argparse.Namespace) -> int:
     return cli.ANSWERED
 
 
+@contextmanager
+def _naming(layer: str | None) -> Iterator[None]:
+    """Say of errors and warnings which layer they are about."""
+    if layer is _WHOLE:
+        yield
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        except ValueError as error:
+            raise ValueError(f"layer {layer!r}: {error}") from error
+    for warning in caught:
+        warnings.warn(f"layer {layer!r}: {warning.message}", stacklevel=2)
+
+
 def _budgets(args: argparse.Namespace, units: Units) -> dict[str, float]:
     """Budget of each layer, from --budget or the file's own column; empty where beta is given."""
-    column = units.column("budget")
+    column = units.column("budget", "(0, inf)")
     budgets: dict[str, float] = {}
     if column is None or args.beta is not None or args.budget is not None:
         validate.exactly_one(**{"--beta": args.beta, "--budget": args.budget})
+        if column is not None:
+            warnings.warn(
+                f"{units.source} has a budget column, which the command line overrules", stacklevel=2
+            )
         if args.budget is not None:
             budgets.update((layer, float(args.budget)) for layer in units.layers())
         return budgets

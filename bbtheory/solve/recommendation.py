@@ -24,7 +24,7 @@ _WIDTH = 88  # columns of the reasons
 
 def answer_recommendation(args: argparse.Namespace) -> int:
     """Choose, verify, write and print; return the exit code."""
-    units = read_units("--on-rate", "on_rate", args.on_rate)
+    units = read_units("--on-rate", "on_rate", args.on_rate, "[0, 1]")
     if args.density is None:
         raise ValueError("--density must be given with --recommend")
     rows = units.layers()

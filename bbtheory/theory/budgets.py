@@ -34,6 +34,8 @@ SUFFICIENT_DECREASE = 1e-4
 # the dual is flat where all units of a budget sit on bounds: there the ridge makes a step of the multiplier's
 # own size; it falls with the residual, so convergence stays quadratic, down to what a factorisation needs
 SMALLEST_RIDGE = 1e-13
+# a multiplier that moves no unit's log-odds by more than this is what rounding left of a loose budget
+NO_PRICE = 1e-14
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,11 +199,12 @@ def _newton(
     def at(beta: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
         """Dual, on-rates, slope and the worst violation of the optimality conditions."""
         x = beta @ shares
-        a = dual.bounded_on_rate(x, lower, upper)
+        a = dual.bounded_on_rate(x, 1.0, lower, upper)
         slope = 1.0 - shares @ a
         worst = np.where(beta > 0, np.abs(slope), np.maximum(-slope, 0.0)).max()
         return float(beta.sum() + (binary_entropy(a) - x * a).sum()), a, slope, float(worst)
 
+    largest = shares.max(axis=1)
     beta = alone = _alone(shares, lower, upper)
     value, a, slope, worst = at(beta)
     for iteration in range(MAX_ITERATIONS + 1):
@@ -227,6 +230,7 @@ def _newton(
         promised, length = float(slope @ direction), 1.0
         while length > 1e-9:
             trial = np.maximum(beta + length * direction, 0.0)
+            trial[trial * largest < NO_PRICE] = 0.0
             found = at(trial)
             # where the dual no longer tells points apart, the conditions still do
             lower_dual = found[0] < value + SUFFICIENT_DECREASE * length * promised

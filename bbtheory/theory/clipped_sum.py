@@ -90,7 +90,8 @@ class ClippedSum:
     def invert(self, target: float) -> tuple[np.ndarray, tuple[float, float]]:
         """Roots u > 0 of F(u) = target for slopes of either sign, ascending, with the range F covers.
 
-        Every crossing; of an interval on which F rests at the target its finite ends above 0.
+        Every crossing; of an interval on which F rests at the target its finite ends above 0 (1 where it has
+        none, because every u is a root).
         """
         moving, enter, leave = self._knots()
         o, s = self.offset[moving], self.slope[moving]
@@ -119,5 +120,7 @@ class ClippedSum:
                 roots.append(float(knots[start]))
             if stop < knots.size - 1:
                 roots.append(float(knots[stop]))
+        if not roots and (sign == 0).all():
+            roots = [1.0]  # every u is a root
         found = np.unique(np.array(roots, dtype=np.float64))
         return found[found > 0], (float(total.min()), float(total.max()))

@@ -75,7 +75,7 @@ def target_degree(
     a = validate.array("on_rate", on_rate, "[0, 1]")
     low, high = degree_range(min_degree, max_degree, integer)
     offset, slope = _line(a, rule, beta)
-    d0 = validate.real("d0", d0, "[0, inf)" if rule == "equal_traffic" else "(-inf, inf)")
+    d0 = validate.real("d0", d0, "[0, 1e15]" if rule == "equal_traffic" else "[-1e15, 1e15]")
     degree = ClippedSum(offset, slope, low, high).terms(d0)
     return np.rint(degree) if integer else degree
 
@@ -172,7 +172,7 @@ def match_density(
             raise ValueError(f"solve_for='beta' must go with rule 'balance', got rule {rule!r}")
         if beta is not None or d0 is None:
             raise ValueError(f"solve_for='beta' must be given d0 and no beta, got d0={d0}, beta={beta}")
-        d0 = validate.real("d0", d0)
+        d0 = validate.real("d0", d0, "[-1e15, 1e15]")
         curve = ClippedSum(np.full(a.shape, d0), inactivity_log_odds(a), low, high)
         knobs, reach = curve.invert(density * high * a.size)
         roots = np.sort(1.0 / knobs)
@@ -200,7 +200,9 @@ def match_density(
 
 def degree_range(min_degree: float, max_degree: float, integer: bool = False) -> tuple[float, float]:
     """Check the bounds 0 <= m <= D on degrees, whole links if integer."""
-    high = validate.real("max_degree", max_degree, "(0, inf)")
+    if not isinstance(integer, (bool, np.bool_)):
+        raise ValueError(f"integer must be True or False, got {integer!r}")
+    high = validate.real("max_degree", max_degree, "(0, 1e15]")
     low = validate.real("min_degree", min_degree, "[0, inf)")
     if low > high:
         raise ValueError(f"min_degree must be at most max_degree {high:g}, got {low:g}")

@@ -132,6 +132,7 @@ def actuator_cuts(
     ----------
     This project's derivation, ``derive_link_moments``; actuators SP-in and SP-out: arXiv 2510.01263.
     """
+    validate.instance("network", network, Network)
     index = network.index(layer, unit)
     beta = validate.real("beta", beta, "[0, inf)")
     validate.choice("order", order, ORDERS)

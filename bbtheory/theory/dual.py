@@ -19,7 +19,9 @@ from bbtheory.theory.population import Population
 
 # from here the compiled search repays loading numba (about 0.5 s once) within a handful of calls
 COMPILED_FROM = 10_000
-MAX_ITERATIONS = 200
+MAX_ITERATIONS = 400
+# steps that creep along a flat stretch give way, every second time, to halving the bracket in the logarithm
+PATIENCE = 20
 # a budget is met to the rounding of a sum over many units (measured below 1e-14 at 1e6 units) ...
 SUM_TOLERANCE = 2e-14
 # ... plus what rounding beta to float64 leaves: relative traffic moves by (d ln S/d ln beta) eps
@@ -35,10 +37,14 @@ class DualRoot(NamedTuple):
 
 
 def bounded_on_rate(
-    x: np.ndarray, lower: np.ndarray | None = None, upper: np.ndarray | None = None
+    price: np.ndarray,
+    beta: float | np.ndarray = 1.0,
+    lower: np.ndarray | None = None,
+    upper: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Maximiser of h(a) - x a over [lower, upper] for x >= 0: clip(e^-x/(1+e^-x)), free of overflow."""
-    e = np.exp(-x)
+    """Maximiser of h(a) - x a over [lower, upper] for x = beta price >= 0: clip(e^-x/(1+e^-x))."""
+    with np.errstate(over="ignore"):  # an infinite price leaves an on-rate of 0, or the lower bound
+        e = np.exp(-(beta * price))
     a = e / (1.0 + e)
     return a if lower is None or upper is None else np.clip(a, lower, upper)
 
@@ -129,8 +135,8 @@ def solve_rows(
         with np.errstate(all="ignore"):  # a step from a flat or vanished S is nan or inf and is not taken
             new = here + step(s, s1, s2, s3, goal)
         lo, hi = low[active], high[active]
-        inside = (new > lo) & (new < hi)
-        halfway = np.where(lo > 0, np.sqrt(lo) * np.sqrt(hi), 0.1 * hi)
+        inside = (new > lo) & (new < hi) & (iteration < PATIENCE or iteration % 2 == 0)
+        halfway = np.where(lo > 0, np.sqrt(lo) * np.sqrt(hi), 1e-3 * hi)
         new = np.where(inside, new, halfway)
         beta[active] = np.where(done, here, new)
         converged[active] = done
@@ -142,7 +148,7 @@ def on_rate_at(population: Population, beta: float) -> np.ndarray:
     """On-rates at a given multiplier."""
     price = population.price
     if price.size < COMPILED_FROM:
-        return bounded_on_rate(beta * price, *population.bounds)
+        return bounded_on_rate(price, beta, *population.bounds)
     from bbtheory.theory import dual_kernel
 
     lower, upper = population.contiguous_bounds
@@ -169,7 +175,7 @@ def search(population: Population, budget: float) -> tuple[float, np.ndarray, bo
     bounds = population.bounds
     found = solve_rows((price * scale)[None], np.array([budget * scale]), count, *bounds)
     beta = float(found.beta[0]) * scale
-    return beta, bounded_on_rate(beta * price, *bounds), bool(found.converged[0]), found.n_iterations
+    return beta, bounded_on_rate(price, beta, *bounds), bool(found.converged[0]), found.n_iterations
 
 
 def search_rows(
@@ -199,5 +205,5 @@ def search_rows(
     )
     root, converged = np.zeros(len(price)), np.zeros(len(price), dtype=bool)
     root[rows], converged[rows] = found.beta * scale[rows], found.converged
-    on_rate = bounded_on_rate(root[:, None] * price, *population.bounds)
+    on_rate = bounded_on_rate(price, root[:, None], *population.bounds)
     return on_rate, root, converged, found.n_iterations

@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from bbtheory.theory import dual
-from bbtheory.theory.dual import BETA_TOLERANCE, MAX_ITERATIONS, SUM_TOLERANCE
+from bbtheory.theory.dual import BETA_TOLERANCE, MAX_ITERATIONS, PATIENCE, SUM_TOLERANCE
 from bbtheory.theory.population import BLOCK
 
 # sums may be reordered into vector lanes, products fused; NaN and infinities keep their meaning
@@ -245,7 +245,7 @@ def _search(c, scale, target, beta, high, count, lower, upper):
         else:
             high = beta
         new = beta + _step(s, s1, s2, s3, target)
-        inside = (new > low) & (new < high)
+        inside = (new > low) & (new < high) & ((iteration < PATIENCE) | (iteration % 2 == 0))
         if not inside:
             new = _between(low, high)
         change = abs(new - beta)
@@ -258,7 +258,7 @@ def _search(c, scale, target, beta, high, count, lower, upper):
 @njit(cache=True, error_model="numpy")
 def _between(low, high):
     """A point inside a bracket, halfway in the logarithm."""
-    return np.sqrt(low) * np.sqrt(high) if low > 0 else 0.1 * high
+    return np.sqrt(low) * np.sqrt(high) if low > 0 else 1e-3 * high
 
 
 @njit(cache=True, error_model="numpy")
@@ -318,7 +318,7 @@ def solve_population(c, scale, budget, n, total, floor, count, lower, upper, rat
         else:
             high = min(high, beta)
         beta = beta + excess / s1 if s1 > 0 else np.inf
-        if not low < beta < high:
+        if not low < beta < high or (n_iterations > PATIENCE and n_iterations % 2 == 1):
             beta = _between(low, high)
     return beta * scale, False, n_iterations, 1.0
 

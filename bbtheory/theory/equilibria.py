@@ -170,7 +170,7 @@ def solve_equilibria(
 
     if given == "beta":
         multiplier = per_row("beta", beta, "[0, inf)")
-        on_rate = dual.bounded_on_rate(multiplier[:, None] * population.price, *population.bounds)
+        on_rate = dual.bounded_on_rate(population.price, multiplier[:, None], *population.bounds)
         carried = np.vecdot(population.price, on_rate)
         return result(on_rate, multiplier, carried, np.full(rows, CONVERGED), 1)
 

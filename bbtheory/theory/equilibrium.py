@@ -92,7 +92,8 @@ class Equilibrium(Record):
     @cached_property
     def log_odds_demanded(self) -> np.ndarray:
         """x_i = beta c_i k_i, nats: L(a_i) of every free unit, exact also where a_i underflows."""
-        return self.beta * self._population.price
+        with np.errstate(over="ignore", invalid="ignore"):  # infinite prices; undefined where infeasible
+            return self.beta * self._population.price
 
     @cached_property
     def inactivity_log_odds(self) -> np.ndarray:

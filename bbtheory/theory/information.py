@@ -51,7 +51,7 @@ def bound_information(
     ----------
     weight : array_like (n_out, n)
         W, column i the outgoing weights of unit i.
-    noise_sd : float, > 0
+    noise_sd : float, in [1e-100, 1e100]
         sigma, in the unit of W h.
     code : BinaryCode, optional
         The distribution of the units, n <= 20. Exactly one of ``code`` and ``on_rate``.
@@ -94,7 +94,7 @@ def bound_information(
         rho = np.eye(a.size) if correlation is None else correlation
         covariance = pair_statistics(a, correlation=rho).covariance
     W = outgoing_weights(weight, a.size)
-    sigma = validate.real("noise_sd", noise_sd, "(0, inf)")
+    sigma = validate.real("noise_sd", noise_sd, "[1e-100, 1e100]")
     energy = (W**2).sum(axis=0)
     k = (W != 0).sum(axis=0).astype(np.float64)
     if fan_out is not None:

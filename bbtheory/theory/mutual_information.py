@@ -74,7 +74,7 @@ def mutual_information(
     code : BinaryCode
     weight : array_like (n_out, n)
         W, column i the outgoing weights of unit i.
-    noise_sd : float, > 0
+    noise_sd : float, in [1e-100, 1e100]
         sigma, in the unit of W h.
     n_samples : int, >= 2
         Samples of the Monte Carlo estimate, which costs 2 n_samples 2^n exponentials.
@@ -94,7 +94,7 @@ def mutual_information(
     Cover and Thomas (2006), section 8; this project's choice of quadrature.
     """
     W = outgoing_weights(weight, code.n_units)
-    sigma = validate.real("noise_sd", noise_sd, "(0, inf)")
+    sigma = validate.real("noise_sd", noise_sd, "[1e-100, 1e100]")
     samples = validate.integer("n_samples", n_samples, "[2, inf)")
     validate.integer("seed", seed, "[0, inf)")
     p, means = _mixture(code, W / sigma)

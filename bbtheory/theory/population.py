@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from bbtheory import validate
 
-# the smallest budget, as a share of the largest c_i k_i, whose on-rates are still normal float64 numbers
+# the smallest budget, as a share of the largest c_i k_i or in itself, whose traffic is normal float64 numbers
 SMALLEST_BUDGET = 1e-290
 # from here counting equal fan-outs costs less than an exponential for each
 COUNTED_FROM = 1_000
@@ -96,19 +96,22 @@ class Population:
     def check_prices(self) -> None:
         """Refuse prices that overflow and populations in which nobody pays."""
         with np.errstate(over="ignore"):
-            good = (self.total < np.inf) & (self.largest > 0)
+            good = (self.total < np.inf) & (self.largest > SMALLEST_BUDGET)
         if good.all():
             return
         if not (self.total < np.inf).all():
             raise ValueError("fan_out times cost must have a finite sum, got one that overflows")
         where = "" if self.price.ndim == 1 else f" in population {int(np.flatnonzero(~good)[0])}"
-        raise ValueError(f"fan_out must hold a unit that drives links at a cost, got only zeros{where}")
+        raise ValueError(
+            f"fan_out must hold a unit that drives links at a cost, got only zeros{where} "
+            f"(prices below {SMALLEST_BUDGET:g} count as such)"
+        )
 
     def check_budget(self, budget: np.ndarray | float) -> None:
         """Refuse a budget that float64 on-rates cannot spend."""
-        if (SMALLEST_BUDGET * self.largest > budget).any():
+        if (SMALLEST_BUDGET * np.maximum(self.largest, 1.0) > budget).any():
             raise ValueError(
-                f"budget must be at least {SMALLEST_BUDGET:g} of the largest fan_out times cost "
+                f"budget must be at least {SMALLEST_BUDGET:g}, and of the largest fan_out times cost "
                 f"(on-rates underflow below), got {float(np.min(budget)):g}"
             )
 
@@ -178,7 +181,7 @@ def check_population(
     k = validate.array("fan_out", fan_out, "[0, inf)", ndim=ndim, keep_integers=True)
     n = _once(k.shape)
     if count is not None:
-        n = validate.array("count", count, "[1, inf)", shape=k.shape, keep_integers=True)
+        n = validate.array("count", count, "[1, 1e15]", shape=k.shape, keep_integers=True)
         if n.dtype != np.int64:
             raise ValueError(f"count must be integers, got dtype {n.dtype}")
     c = spread("cost", cost, "[0, inf)", k.shape)

@@ -126,6 +126,8 @@ def respond(network: Network, shock: Shock, *, beta: float = 1.0, terms: int = D
     ----------
     This project's derivation, ``derive_gaussian_response``; actuators SP-in and SP-out: arXiv 2510.01263.
     """
+    validate.instance("network", network, Network)
+    validate.instance("shock", shock, Shock)
     beta = validate.real("beta", beta, "[0, inf)")
     changes = shock.changes(network)
     states = propagate(network, changes, degree=2, terms=checked_terms(terms))

@@ -222,8 +222,11 @@ BAD = [
         "--fan-out must be a rising range A:B[:STEP] with STEP >= 1, got '5:1'",
     ),
     (["--beta", 1, "--fan-out", "1:9:0"], "--fan-out must be a rising range"),
-    (["--beta", 1, "--fan-out", "1:99999999999"], "--fan-out must be a rising range"),
-    (["--beta", 1, "--fan-out", "a,b"], "--fan-out must be A:B[:STEP], a comma list of numbers, FILE.csv"),
+    (["--beta", 1, "--fan-out", "1:99999999999"], "--fan-out must be a range of at most 100,000,000 units"),
+    (
+        ["--beta", 1, "--fan-out", "a,b"],
+        "--fan-out must be A:B[:STEP] in whole numbers, a comma list of numbers, FILE.csv",
+    ),
     (["--beta", 1, "--fan-out", ""], "--fan-out must be A:B[:STEP]"),
     (["--beta", 1, "--fan-out", "1,nan"], "fan_out must be finite numbers in [0, inf), got nan at index 1"),
     (["--beta", 1, "--fan-out", "1,inf"], "fan_out must be finite numbers in [0, inf), got inf at index 1"),
@@ -242,7 +245,7 @@ BAD = [
     (["--on-rate", "0.1,0.2", "--beta", 1, "--d0", 1], "--max-degree must be given"),
     (
         ["--on-rate", "0.1,0.2", "--beta", 1, "--max-degree", 4],
-        "--d0 or --density must be given with --on-rate",
+        "two of --beta, --d0 and --density must be given",
     ),
     (
         ["--on-rate", "0.1", "--beta", 1, "--max-degree", 4, "--density", 0],
@@ -264,6 +267,17 @@ BAD = [
         ["--on-rate", "1.5", "--beta", 1, "--d0", 1, "--max-degree", 4],
         "on_rate must be numbers in [0, 1], got 1.5",
     ),
+    (
+        ["--on-rate", "0.1", "--beta", 1, "--d0", 1, "--density", 0.5, "--max-degree", 4],
+        "two of --beta, --d0",
+    ),
+    (
+        ["--on-rate", "0.1", "--rule", "uniform", "--beta", 1, "--d0", 1, "--max-degree", 4],
+        "--beta must not be",
+    ),
+    (["--beta", 1, "--output", ""], "an output must be a regular file, got ''"),
+    (["--beta", 1, "--output", "."], "an output must be a regular file, got '.'"),
+    (["--beta", 1, "--output", "/dev/null"], "an output must be a regular file, got '/dev/null'"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),
 ]
 
@@ -281,8 +295,8 @@ FILES = [
     (b"fan_out,layer\n1,a\nx,b\n", "line 3: fan_out must be a number, got 'x'"),
     (b"fan_out,count\n1,2\n3\n", "line 3: must have 2 cells as the header has, got 1"),
     (b"degree,layer\n1,a\n", "has no column 'fan_out'; its columns are degree, layer"),
-    (b"fan_out\n1\nnan\n", "fan_out must be finite numbers"),
-    (b"fan_out,count\n1,0\n", "count must be"),
+    (b"fan_out\n1\n\nnan\n", "line 4: fan_out must be a number in [0, inf), got nan"),
+    (b"fan_out,count\n1,0\n", "line 2: count must be a number in [1, 1e15], got 0"),
     (b"fan_out,count\n1,1.5\n", "count must be integers"),
 ]
 
@@ -292,6 +306,24 @@ def test_bad_files(capsys, tmp_path, content, line):
     path = tmp_path / "f.csv"
     path.write_bytes(content)
     assert line in refused(capsys, ["--beta", 1, "--fan-out", path])
+
+
+def test_layers_are_named_where_something_is_said_of_one(capsys, answer, tmp_path):
+    path = tmp_path / "units.csv"
+    path.write_text(' fan_out , "layer", count\n1,,2\n2,b,1\n')
+    _, found, err = answer("--budget", 1, "--fan-out", path)
+    assert [layer["layer"] for layer in found["layers"]] == ["", "b"]
+    assert [layer["n_units"] for layer in found["layers"]] == [2, 1]
+    assert [line.split(":")[1] for line in err.splitlines()] == [" layer ''", " layer 'b'"]
+    path.write_text("fan_out,layer\n1,a\n0,b\n")
+    assert refused(capsys, ["--beta", 1, "--fan-out", path]).startswith("layer 'b': fan_out must hold a unit")
+
+
+def test_a_link_stays_a_link(answer, tmp_path):
+    (tmp_path / "link.csv").symlink_to(tmp_path / "target.csv")
+    answer("--beta", 1, "--output", tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert (tmp_path / "target.csv").read_text().startswith("fan_out")
 
 
 def test_ten_megabytes_of_noise(tmp_path):

@@ -67,6 +67,20 @@ def test_a_loose_budget_has_no_price():
         assert solve_budgets([[1.0, 2.0]], [9.0]).status == "budget_not_binding"
 
 
+@pytest.mark.parametrize(
+    ("costs", "limits"),
+    [
+        ([[0.7, 6.9], [1.8, 7.4]], [0.38, 4.6]),
+        ([[0.2, 7.4], [0.1, 1.1]], [3.8, 0.599999]),
+        ([[4.9, 0.2], [0.8, 2.3]], [2.55, 0.775]),
+    ],
+)
+def test_what_rounding_leaves_of_a_multiplier_is_no_price(costs, limits):
+    e = solve_budgets(costs, limits)
+    assert_kkt(e.on_rate, costs, limits, e.beta)
+    assert e.binding.sum() == 1
+
+
 def test_redundant_rows_leave_the_on_rates_unique():
     k = np.array([[1.0, 2.0, 5.0]])
     twice = solve_budgets(np.vstack([k, 2 * k]), [1.0, 2.0])

@@ -106,6 +106,12 @@ def test_a_rest_without_an_end_shows_the_other():
     assert empty.roots.tolist() == pytest.approx([3 - line[0]])  # the largest that leaves every unit at m
 
 
+def test_where_every_slope_meets_the_density_one_is_given():
+    m = match_density([0.1, 0.9], 0.5, solve_for="beta", d0=2.5, max_degree=5)
+    assert m.roots.tolist() == [1.0]
+    assert m.achieved == pytest.approx(0.5)
+
+
 def test_full_density_and_dead_units():
     m = match_density([0.2, 0.0], 1.0, beta=1.0, max_degree=4)
     assert m.degree.tolist() == [4.0, 4.0]
@@ -141,6 +147,9 @@ def test_round_trip(tmp_path):
         ({"solve_for": "beta", "rule": "uniform"}, "must go with rule 'balance'"),
         ({"d0": 1.0}, "must not be given d0"),
         ({"max_degree": 0}, "max_degree must be"),
+        ({"max_degree": 1e308}, r"max_degree must be a number in \(0, 1e15\]"),
+        ({"integer": np.array([True, False])}, "integer must be True or False"),
+        ({"rule": np.array(["balance"])}, "rule must be one of"),
         ({"min_degree": 9}, "min_degree must be at most max_degree 8, got 9"),
         ({"max_degree": 8.5, "integer": True}, "max_degree must be a whole number"),
         (
@@ -164,7 +173,7 @@ def test_bad_input(more, message):
     [
         ({"beta": None}, "beta must be given"),
         ({"d0": np.nan}, "d0 must be"),
-        ({"rule": "equal_traffic", "d0": -1.0}, r"d0 must be a number in \[0, inf\)"),
+        ({"rule": "equal_traffic", "d0": -1.0}, r"d0 must be a number in \[0, 1e15\]"),
         ({"on_rate": [np.nan]}, "on_rate must be"),
     ],
 )

@@ -189,6 +189,28 @@ def test_units_of_cost_do_not_matter(scale):
     assert e.beta * scale == pytest.approx(solve_equilibrium(k, budget=50.0).beta, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("k", "more"),
+    [
+        ([92.0, 0.0039, 120.0, 1.8], {"budget": 1.9e-11}),
+        ([0.001, 10.0, 100.0], {"budget": 9.7e-9, "upper": [1e-9, 1e-5, 1e-6]}),
+        ([68.007, 3.777, 529.4], {"budget": 1.6e-7, "upper": [7.09e-9, 1.08e-17, 5.9e-13]}),
+        ([6.1e78, 9.5e45, 3.0e-14], {"count": [1, 6, 7], "budget": 1.1e-62}),
+    ],
+)
+def test_flat_stretches_of_traffic_do_not_stop_the_search(monkeypatch, k, more):
+    for compiled_from in (10**9, 1):
+        monkeypatch.setattr(dual, "COMPILED_FROM", compiled_from)
+        e = solve_equilibrium(k, **more)
+        assert max(e.residuals.stationarity, e.residuals.budget) < RESIDUAL
+
+
+def test_an_infinite_price_is_an_answer():
+    e = solve_equilibrium([0, 1, 2], beta=1e308, cost=10.0)
+    assert e.on_rate.tolist() == [0.5, 0.0, 0.0]
+    assert e.residuals.stationarity == 0.0
+
+
 def test_one_unit_and_huge_spread():
     assert solve_equilibrium([7.0], budget=0.7).on_rate[0] == pytest.approx(0.1, rel=1e-13)
     e = solve_equilibrium(np.logspace(0, 12, 200), budget=10.0)
@@ -227,7 +249,7 @@ BAD = [
     ({"fan_out": [1, np.inf], "beta": 1}, "fan_out must be finite numbers"),
     ({"fan_out": [1, -1], "beta": 1}, r"got -1 at index 1"),
     ({"fan_out": ["a"], "beta": 1}, "fan_out must be an array of real numbers"),
-    ({"fan_out": [[1]], "beta": 1}, "fan_out must have 1 axes"),
+    ({"fan_out": [[1]], "beta": 1}, "fan_out must have 1 axis"),
     ({"fan_out": [0, 0], "beta": 1}, "got only zeros"),
     ({"fan_out": [0, 0], "budget": 1}, "got only zeros"),
     ({"fan_out": [1e308, 1e308], "beta": 1}, "finite sum"),
@@ -239,6 +261,8 @@ BAD = [
     ({"fan_out": [1], "budget": -1}, "budget must be a number"),
     ({"fan_out": [1], "budget": np.nan}, "budget must be a number"),
     ({"fan_out": [1], "budget": 1e-300}, "budget must be at least 1e-290"),
+    ({"fan_out": [1e-100], "budget": 1e-310}, "budget must be at least 1e-290"),
+    ({"fan_out": [1e-300], "beta": 1.0}, "prices below 1e-290"),
     ({"fan_out": [1, 2], "budget": 1, "cost": [1, 2, 3]}, r"cost must be a number or have shape \(2,\)"),
     ({"fan_out": [1, 2], "budget": 1, "cost": -1}, r"cost must be a number in \[0, inf\), got -1"),
     ({"fan_out": [1, 2], "budget": 1, "lower": 2}, r"lower must be a number in \[0, 1\], got 2"),
