@@ -15,6 +15,8 @@ from bbtheory.theory.derivations.controller import (
     derive_threshold_degree,
 )
 from bbtheory.theory.derivations.correlated import derive_correlation_corrections
+from bbtheory.theory.derivations.derivation import Derivation as Derivation
+from bbtheory.theory.derivations.derivation import Step as Step
 from bbtheory.theory.derivations.dynamics import (
     derive_flip_interval,
     derive_partial_steps,
@@ -42,10 +44,8 @@ from bbtheory.theory.derivations.noise import (
     derive_noise_variance,
     derive_refresh_noise,
 )
-from bbtheory.theory.derivations.proof import Derivation as Derivation
 from bbtheory.theory.derivations.proof import Proof as Proof
 from bbtheory.theory.derivations.proof import ProofError as ProofError
-from bbtheory.theory.derivations.proof import Step as Step
 from bbtheory.theory.derivations.response import (
     derive_gaussian_response,
     derive_link_moments,
