@@ -55,6 +55,7 @@ def check(result: Result) -> CheckResult:
         verdict=verdict,
         note=(
             f"largest relative error of a flip interval; observed (predicted): {pairs} steps. "
-            f"Autocorrelation and multiplier differ by {np.median(away):.4f} in the median, {away.max():.3f} at most"
+            f"Autocorrelation and multiplier differ by {np.median(away):.4f} in the median, "
+            f"{away.max():.3f} at most"
         ),
     )

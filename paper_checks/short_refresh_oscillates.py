@@ -36,13 +36,13 @@ def check(result: Result) -> CheckResult:
         verdict = UNDECIDED
     first, last = result.autocorrelation[..., 0], result.autocorrelation[..., -1]
     shortest, longest = result.intervals[0], result.intervals[-1]
-    quietest = result.churn.argmin(axis=-1)
+    quietest = result.intervals[result.churn.argmin(axis=-1)]
     busier = result.churn[..., 0] / result.churn.min(axis=-1)
     note = (
-        f"autocorrelation from refresh to refresh at {shortest:g} step(s), range over {first.size} "
-        f"populations; at {longest:g} steps it is {last.min():.2f} to {last.max():.2f}. What a short interval "
-        f"does cost is churn: {busier.min():.0f} to {busier.max():.0f} times as many links change per step as at the best "
-        f"interval ({result.intervals[quietest.min()]:g} to {result.intervals[quietest.max()]:g} steps)"
+        f"autocorrelation from refresh to refresh at {shortest:g} step(s), over {first.size} populations; "
+        f"at {longest:g} steps it is {last.min():.2f} to {last.max():.2f}. A short interval costs churn: "
+        f"{busier.min():.0f} to {busier.max():.0f} times as many links change per step as at the best one "
+        f"({quietest.min():g} to {quietest.max():g} steps)"
     )
     if {"real", "whole"} <= set(result.variants):
         real, whole = (result.churn[result.variants.index(v), :, 0] for v in ("real", "whole"))

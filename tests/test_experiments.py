@@ -298,7 +298,8 @@ def test_interrupt_with_jobs(tmp_path, whole):
     wait_for(tmp_path, "*.cells/*.json", 1)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err.splitlines()[-1]) == (130, "python -m experiments: interrupted")
+    # not the last line always: joblib's resource tracker, a process of its own, may speak after us
+    assert (process.returncode, "python -m experiments: interrupted" in err.splitlines()) == (130, True), err
     assert toy(tmp_path, "walk") == 0
     assert record(tmp_path, "walk").result == whole.result
 

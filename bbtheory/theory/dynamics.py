@@ -26,7 +26,8 @@ from bbtheory.theory.controller import degree_range
 from bbtheory.theory.entropy import inactivity_log_odds
 from bbtheory.theory.own_response import GivenResponse, LinearResponse, fixed_degree
 from bbtheory.theory.population import spread
-from bbtheory.theory.refresh import RefreshMap, line_target, log_odds_slope
+from bbtheory.theory.refresh import RefreshMap
+from bbtheory.theory.refresh_line import line_target, log_odds_slope
 
 ACTUATORS = ("sp_in", "sp_out", "both")
 # a root within this part of the largest degree is a fixed point; farther off, the response jumps past it

@@ -1,9 +1,9 @@
 """How to set the knobs of the refresh: beta, d0, tau, interval, EMA decay and burn-in from measured on-rates.
 
-Each knob follows from what it must achieve. beta: the steepest preference for rare units that the clips allow
-and a unit whose on-rate falls with its links survives. d0: the density. EMA decay: noise of the degrees.
-Interval: as long as the stability margin and the EMA's memory allow, because a shorter one only changes
-masks more often. The set is then verified by `refresh_map`; where it misses the margin, beta is raised.
+Each knob follows from what it must achieve. beta: the smallest, so the strongest preference for rare units,
+at which neither the clips nor the margin give way. d0: the density. EMA decay: noise of the degrees.
+Interval: as long as the stability margin and the EMA's memory allow, because a shorter one only changes masks
+more often. Every set that is considered is the outcome of `refresh_map`, so the recommended one is verified.
 """
 
 from __future__ import annotations
@@ -11,38 +11,20 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import replace
-from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from bbtheory import validate
 from bbtheory.theory import knobs
-from bbtheory.theory.candidates import LONGEST_MEMORY, Candidates
+from bbtheory.theory.candidates import Candidates
 from bbtheory.theory.controller import degree_range
 from bbtheory.theory.dynamics import ACTUATORS
+from bbtheory.theory.knob_search import CLIPPED_SHARE, Fixed, Found, search_knobs
 from bbtheory.theory.population import spread
-from bbtheory.theory.recommendation import (
-    MARGIN_ROUNDING,
-    QUIET_SHARE,
-    Recommendation,
-    quiet_noise,
-)
-from bbtheory.theory.refresh import RefreshMap
-from bbtheory.theory.refresh_noise import RefreshNoise, refresh_noise
+from bbtheory.theory.recommendation import QUIET_SHARE, Recommendation
 
-# share of the units that the line may clip
-CLIPPED_SHARE = 0.1
 # noise of a degree that is allowed, as a part of the range of degrees; half a link is lost in rounding anyway
 NOISE_PART, LEAST_NOISE = 0.01, 0.5
-# ... and in nats: the estimate's own standard deviation over its mean, beyond which it now and then reaches 0
-LARGEST_LOG_ODDS_NOISE = 0.3
-# beta doubles until all is met (loop gains and noise in links fall as 1/beta), then closes in to this ratio
-_DOUBLINGS, _SLOPE_RATIO = 60, 1.02
-# each quieter EMA keeps nine tenths of the noise or less, down to that of the longest memory
-_ROUNDS, _QUIETER = 200, 0.9
-# degrees meet the density to this part of D; a jump of the fixed point past it would be far larger
-_DENSITY_TOLERANCE = 1e-6
 # an interval this near to the memory of the EMA is that memory in round numbers
 _NEARLY = 0.8
 
@@ -153,8 +135,8 @@ def recommend(
     if ema_decay is not None:
         ema_decay = validate.real("ema_decay", ema_decay, "[0, 1)")
 
-    fixed = _Fixed(margin, tolerance, fixed_slope, interval, ema_decay)
-    found = _search(population, batch, fixed)
+    fixed = Fixed(margin, tolerance, fixed_slope, interval, ema_decay)
+    found = search_knobs(population, batch, fixed)
     settings = {"beta": found.beta, "d0": found.d0, "low": low, "high": high}
     rest = found.maps[0]
     result = Recommendation(
@@ -193,98 +175,6 @@ def recommend(
     return replace(result, reasons=_reasons(result, fixed, found))
 
 
-class _Fixed(NamedTuple):
-    """What is asked of the knobs; None where they are free."""
-
-    margin: float
-    tolerance: float
-    beta: float | None
-    interval: int | None
-    ema_decay: float | None
-
-
-class _Found(NamedTuple):
-    """A verified set, the slope that the clips alone ask for, and what raised it."""
-
-    beta: float
-    d0: float
-    maps: tuple[RefreshMap, ...]
-    noises: tuple[RefreshNoise, ...]
-    least_beta: float
-    raised_for: str
-
-
-def _search(population: Candidates, batch: float, fixed: _Fixed) -> _Found:
-    """Return the least beta, from that of the clips on, at which margin, noise and density are met."""
-    least = knobs.least_slope(
-        population.on_rate, population.density, population.low, population.high, CLIPPED_SHARE
-    )
-
-    def attempt(slope: float) -> tuple[_Found, str]:
-        d0 = population.offset(slope)
-        maps, noises = _timed(population, slope, d0, batch, fixed)
-        short = ""
-        if min(r.least_margin for r in maps) < fixed.margin - MARGIN_ROUNDING:
-            short = "margin"
-        elif _loudest(maps, noises) > fixed.tolerance:
-            short = "noise"
-        elif abs(maps[0].density - population.density) > _DENSITY_TOLERANCE:
-            short = "density"
-        return _Found(slope, d0, maps, noises, least, ""), short
-
-    if fixed.beta is not None:
-        return attempt(fixed.beta)[0]
-    slope = _three_digits(least)
-    found, short = attempt(slope)
-    if not short:
-        return found
-    for _ in range(_DOUBLINGS):
-        failed, slope, missed = slope, _three_digits(2.0 * slope), short
-        found, short = attempt(slope)
-        if not short:
-            break
-    while slope > _SLOPE_RATIO * failed:
-        middle = _three_digits(math.sqrt(failed * slope))
-        tried, short = attempt(middle)
-        if short:
-            failed, missed = middle, short
-        else:
-            slope, found = middle, tried
-    return found._replace(raised_for=missed)
-
-
-def _three_digits(slope: float) -> float:
-    """Round up: a number to type in."""
-    digits = 2 - math.floor(math.log10(slope))
-    return round(math.ceil(round(slope * 10.0**digits, 6)) / 10.0**digits, digits)
-
-
-def _timed(
-    population: Candidates, slope: float, d0: float, batch: float, fixed: _Fixed
-) -> tuple[tuple[RefreshMap, ...], tuple[RefreshNoise, ...]]:
-    """Choose interval and EMA decay for a line: quiet degrees first, then as long as the margin allows."""
-    rest = population.maps(slope, d0)
-    most = max(float(r.loop_gain.max()) for r in rest) / (1.0 - fixed.margin)
-    chi = (rest[0].on_rate * (1.0 - rest[0].on_rate))[~rest[0].clipped]
-    # what the EMA may keep of a batch's noise; the loop then amplifies it, so the search goes on from here
-    nats = min(fixed.tolerance * slope, LARGEST_LOG_ODDS_NOISE)
-    kept = nats * nats * batch * (float(np.quantile(chi, 1.0 - QUIET_SHARE)) if chi.size else 1.0)
-    for _ in range(_ROUNDS):
-        interval, decay = population.timing(most, kept, fixed.interval, fixed.ema_decay)
-        maps = tuple(population.maps(slope, d0, interval, decay))
-        noises = tuple(refresh_noise(r, batch) for r in maps)
-        loud = _loudest(maps, noises) / fixed.tolerance
-        at_its_longest = decay >= 1.0 - 1.0 / LONGEST_MEMORY
-        if loud <= 1.0 or fixed.ema_decay is not None or at_its_longest or not math.isfinite(loud):
-            break
-        kept *= min(_QUIETER, loud**-2)
-    return maps, noises
-
-
-def _loudest(maps: tuple[RefreshMap, ...], noises: tuple[RefreshNoise, ...]) -> float:
-    return max(quiet_noise(r, noise) for r, noise in zip(maps, noises, strict=True))
-
-
 _RAISED = {
     "margin": "so that every unit keeps the stability margin, also those whose on-rate falls with more links",
     "noise": "so that the noise which the EMA lets through moves degrees less",
@@ -292,7 +182,7 @@ _RAISED = {
 }
 
 
-def _reasons(r: Recommendation, fixed: _Fixed, found: _Found) -> dict[str, str]:
+def _reasons(r: Recommendation, fixed: Fixed, found: Found) -> dict[str, str]:
     """One text per knob."""
     clips = f"the smallest, so the widest spread of degrees, that clips at most {CLIPPED_SHARE:.0%} of units"
     if fixed.beta is not None:

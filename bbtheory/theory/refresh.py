@@ -17,9 +17,7 @@ from numpy.typing import ArrayLike
 from bbtheory import validate
 from bbtheory.records import Record
 from bbtheory.theory import refresh_stability as stability
-
-# units handled at a time, so that what lies between two passes over them stays in the cache
-_BLOCK = 16_384
+from bbtheory.theory.refresh_line import BLOCK, blocks, line_target, log_odds_slope
 
 
 @dataclass(frozen=True, eq=False)
@@ -258,8 +256,8 @@ class RefreshMap(Record):
         rate = validate.array("on_rate", on_rate, "[0, 1]", shape=shape)
         new, moved = (np.empty(shape), np.empty(shape)) if out is None else out
         line = (self.beta, self.d0, self.min_degree, self.max_degree)
-        scratch = np.empty(min(_BLOCK, old.size))
-        for at in _blocks(old.size):
+        scratch = np.empty(min(BLOCK, old.size))
+        for at in blocks(old.size):
             seen = np.subtract(old[at], rate[at], out=new[at])
             seen *= memory
             seen += rate[at]
@@ -271,39 +269,3 @@ class RefreshMap(Record):
                 step *= p
                 np.add(links[at], step, out=moved[at])
         return new, moved
-
-
-def line_target(
-    estimate: np.ndarray, beta: float, d0: float, low: float, high: float, out: np.ndarray | None = None
-) -> np.ndarray:
-    """clip(d0 + L(estimate)/beta, m, D) of each unit, links.
-
-    The log-odds are one logarithm of a ratio: exact to a rounding of L in absolute terms, which is what a
-    degree needs (`inactivity_log_odds` also keeps the relative digits of an L next to 0).
-    """
-    degree = np.empty(estimate.shape) if out is None else out
-    with np.errstate(divide="ignore", over="ignore"):
-        for at in _blocks(degree.size):
-            # in place: fresh memory for temporaries costs more than the logarithm
-            k = np.subtract(1.0, estimate[at], out=degree[at])
-            k /= estimate[at]
-            np.log(k, out=k)
-            k /= beta
-            k += d0
-            np.clip(k, low, high, out=k)
-    return degree
-
-
-def log_odds_slope(gain: np.ndarray, on_rate: np.ndarray) -> np.ndarray:
-    """Return (da/dk)/(a (1-a)) of each unit, nats per link; 0 for a unit that is never or always on."""
-    slope, chi = np.zeros(on_rate.shape), np.empty(min(_BLOCK, on_rate.size))
-    with np.errstate(over="ignore"):
-        for at in _blocks(slope.size):
-            varies = np.subtract(1.0, on_rate[at], out=chi[: slope[at].size])
-            varies *= on_rate[at]
-            np.divide(gain[at], varies, out=slope[at], where=varies > 0)
-    return slope
-
-
-def _blocks(n: int) -> list[slice]:
-    return [slice(start, start + _BLOCK) for start in range(0, n, _BLOCK)]
