@@ -39,6 +39,11 @@ from bbtheory.theory.derivations.flux import (
     derive_weight_decay_presence,
 )
 from bbtheory.theory.derivations.information import derive_information_bound, derive_traffic_counterexample
+from bbtheory.theory.derivations.moments import (
+    derive_link_moments,
+    derive_random_thinning,
+    derive_rectified_moments,
+)
 from bbtheory.theory.derivations.noise import (
     derive_noise_autocorrelation,
     derive_noise_variance,
@@ -46,13 +51,7 @@ from bbtheory.theory.derivations.noise import (
 )
 from bbtheory.theory.derivations.proof import Proof as Proof
 from bbtheory.theory.derivations.proof import ProofError as ProofError
-from bbtheory.theory.derivations.response import (
-    derive_gaussian_response,
-    derive_link_moments,
-    derive_log_odds_slope,
-    derive_random_thinning,
-    derive_rectified_moments,
-)
+from bbtheory.theory.derivations.response import derive_gaussian_response, derive_log_odds_slope
 from bbtheory.theory.derivations.traffic import (
     derive_line_threshold,
     derive_maximum_traffic,
