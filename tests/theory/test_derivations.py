@@ -202,7 +202,7 @@ def test_random_thinning_is_the_mean_gain_of_a_link():
     rng = np.random.default_rng(5)
     w, mean, variance, bias = rng.normal(size=(3, 20)), rng.random(20), rng.random(20), rng.normal(size=3)
     gains = actuator_gains(Network([w], mean, input_variance=variance, biases=[bias]), beta=BETA)
-    ours = law("random_thinning")(w @ mean + bias, np.sqrt(w**2 @ variance), bias)
+    ours, _ = law("random_thinning")(w @ mean + bias, np.sqrt(w**2 @ variance), bias, 0.0)
     assert close(gains.sp_in_z_gain * 20, ours)
     assert set(np.sign(ours)) == {-1, 1}  # units of both kinds
 
@@ -227,19 +227,35 @@ def test_link_moments():
         assert close(ours, [(cut - w) @ m, cut @ C @ cut - w @ C @ w])
 
 
-def test_random_thinning():
-    """Thinned at random, a unit's moments shrink as the derivation takes them to."""
+@pytest.mark.parametrize("bias", [0.0, 0.5])
+def test_random_thinning(bias):
+    """Thinned at random, z and the mean on-rate move as the derivation says."""
     rng = np.random.default_rng(1)
-    n, bias, kept = 4000, 0.5, 0.98
-    w, m, v = rng.normal(0.2, 1, n) / math.sqrt(n), rng.random(n), rng.random(n)
-    masks = rng.random((400, n)) < kept
+    n, kept, draws = 1000, 0.98, 8000
+    w, m, v = rng.normal(-3 / n, 1 / math.sqrt(n), n), rng.uniform(0.5, 1, n), rng.uniform(0, 0.8, n)
+    masks = rng.random((draws, n)) < kept
     z = (bias + masks @ (w * m)) / np.sqrt(masks @ (w**2 * v))
     mu, s = bias + w @ m, math.sqrt(w**2 @ v)
-    fall = -law("random_thinning")(mu, s, bias) * (1 - kept)
-    # the derivative at q = 1 leaves out (1-q)^2 of the same size, 2 %; the mean of z has its standard error
-    tolerance = abs(fall) * (1 - kept) + 4 * z.std() / math.sqrt(400)
-    assert abs(z.mean() - mu / s + fall) < tolerance
-    assert abs(z.mean() - mu / s - fall) > tolerance  # the other sign
+    scatter = w**2 @ m**2 / s**2
+    typical, averaged = law("random_thinning")(mu, s, bias, scatter)
+    mean_z = stats.norm.ppf(stats.norm.cdf(z).mean())
+    for moved, rate in ((z.mean() - mu / s, typical), (mean_z - mu / s, averaged)):
+        # a rate leaves out a part of order 1-q of itself; a mean over draws has its standard error
+        tolerance = 2 * abs(rate) * (1 - kept) ** 2 + 4 * z.std() / math.sqrt(draws)
+        assert abs(moved - rate * (1 - kept)) < tolerance
+        assert abs(moved + rate * (1 - kept)) > tolerance  # the other sign
+    assert abs(mean_z - mu / s - typical * (1 - kept)) > tolerance  # the scatter counts
+
+
+def test_a_rare_unit_without_bias_wakes_up_as_it_is_thinned():
+    """On-rates 0.06, 0.11, 0.18, 0.27 as 256 inputs become 192, 128, 64, averaged over the cuts."""
+    z, c = stats.norm.ppf(0.06), 5 / 6
+    q = np.array([0.75, 0.5, 0.25])
+    assert np.round(stats.norm.cdf(z * np.sqrt(q / (1 + (1 - q) * c))), 2).tolist() == [0.11, 0.18, 0.27]
+    # a typical cut alone does less
+    assert np.round(stats.norm.cdf(z * np.sqrt(q)), 2).tolist() == [0.09, 0.14, 0.22]
+    step = slope(lambda x: z * np.sqrt(x / (1 + (1 - x) * c)), 1.0)
+    assert close(law("random_thinning")(z, 1.0, 0.0, c)[1], -step, rel=DIFFERENCE)
 
 
 def test_rectified_moments():
@@ -267,7 +283,9 @@ def test_random_thinning_bounds_the_gain_of_a_gaussian_unit():
     """da/dk of a unit of k like links is phi times the fall of z per link cut, for the largest drive."""
     a, k, drive = np.array([0.02, 0.2]), np.array([20.0, 50.0]), 2.0
     z = stats.norm.ppf(a)
-    thinned = law("random_thinning")(z, 1.0, z - drive) / k  # mu/s = z, of which the links carry the drive
+    thinned = (
+        law("random_thinning")(z, 1.0, z - drive, 0.0)[0] / k
+    )  # mu/s = z, of which the links carry the drive
     assert close(gaussian_gain(a, k, drive), stats.norm.pdf(z) * np.abs(thinned))
 
 

@@ -15,6 +15,8 @@ from bbtheory.theory.derivations.controller import (
     derive_threshold_degree,
 )
 from bbtheory.theory.derivations.correlated import derive_correlation_corrections
+from bbtheory.theory.derivations.derivation import Derivation as Derivation
+from bbtheory.theory.derivations.derivation import Step as Step
 from bbtheory.theory.derivations.dynamics import (
     derive_flip_interval,
     derive_partial_steps,
@@ -37,22 +39,19 @@ from bbtheory.theory.derivations.flux import (
     derive_weight_decay_presence,
 )
 from bbtheory.theory.derivations.information import derive_information_bound, derive_traffic_counterexample
+from bbtheory.theory.derivations.moments import (
+    derive_link_moments,
+    derive_random_thinning,
+    derive_rectified_moments,
+)
 from bbtheory.theory.derivations.noise import (
     derive_noise_autocorrelation,
     derive_noise_variance,
     derive_refresh_noise,
 )
-from bbtheory.theory.derivations.proof import Derivation as Derivation
 from bbtheory.theory.derivations.proof import Proof as Proof
 from bbtheory.theory.derivations.proof import ProofError as ProofError
-from bbtheory.theory.derivations.proof import Step as Step
-from bbtheory.theory.derivations.response import (
-    derive_gaussian_response,
-    derive_link_moments,
-    derive_log_odds_slope,
-    derive_random_thinning,
-    derive_rectified_moments,
-)
+from bbtheory.theory.derivations.response import derive_gaussian_response, derive_log_odds_slope
 from bbtheory.theory.derivations.traffic import (
     derive_line_threshold,
     derive_maximum_traffic,

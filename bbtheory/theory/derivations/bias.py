@@ -7,7 +7,8 @@ from functools import cache
 import sympy as sp
 from sympy import Derivative, Gt
 
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.derivation import Derivation
+from bbtheory.theory.derivations.proof import Proof
 from bbtheory.theory.derivations.symbols import ON_RATE, L, a, beta, define_log_odds
 
 v, t = sp.symbols("v t", positive=True)

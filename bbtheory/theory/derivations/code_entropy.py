@@ -11,7 +11,8 @@ from typing import Any
 import sympy as sp
 from sympy import Eq, log, sqrt
 
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.derivation import Derivation
+from bbtheory.theory.derivations.proof import Proof
 from bbtheory.theory.derivations.symbols import a, define_entropy, h
 
 g, chi, E, S = (sp.Function(name) for name in ("g", "chi", "E", "S"))

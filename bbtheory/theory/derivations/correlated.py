@@ -19,7 +19,8 @@ from bbtheory.theory.derivations.code_entropy import (
     rho13,
     rho23,
 )
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.derivation import Derivation
+from bbtheory.theory.derivations.proof import Proof
 from bbtheory.theory.derivations.symbols import L, beta, define_entropy, h
 
 

@@ -7,7 +7,8 @@ from functools import cache
 import sympy as sp
 from sympy import Derivative, Gt, Lt, log, sqrt
 
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.derivation import Derivation
+from bbtheory.theory.derivations.proof import Proof
 from bbtheory.theory.derivations.symbols import BUDGETED_BROADCAST, ON_RATE, L, a, beta, define_log_odds
 
 d, Q, interval = sp.symbols("d Q Delta", positive=True)

@@ -7,7 +7,8 @@ from functools import cache
 import sympy as sp
 from sympy import Derivative, Ge, Integral, Limit, Rational, Sum, log
 
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.derivation import Derivation
+from bbtheory.theory.derivations.proof import Proof
 
 gamma, p, J, F1, Fn = sp.symbols("gamma p J F_1 F_n", positive=True)
 x = sp.Symbol("x", positive=True)

@@ -7,7 +7,8 @@ from functools import cache
 import sympy as sp
 from sympy import Derivative, Eq, Function, Ge, Gt, Integral, Le, Limit, Rational, exp, log, pi, sqrt
 
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.derivation import Derivation
+from bbtheory.theory.derivations.proof import Proof
 from bbtheory.theory.derivations.symbols import BUDGETED_BROADCAST, ON_RATE, a
 
 sigma, C, k, r = sp.symbols("sigma C k r", positive=True)

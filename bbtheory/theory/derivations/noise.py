@@ -7,6 +7,7 @@ from functools import cache
 import sympy as sp
 from sympy import Derivative, Lt
 
+from bbtheory.theory.derivations.derivation import Derivation
 from bbtheory.theory.derivations.dynamics import (
     DECAYS,
     EMA,
@@ -21,7 +22,7 @@ from bbtheory.theory.derivations.dynamics import (
     lam,
     p,
 )
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.proof import Proof
 
 t = sp.Symbol("t", positive=True)
 

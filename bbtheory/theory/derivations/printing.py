@@ -13,7 +13,7 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.pretty.pretty import PrettyPrinter, prettyForm
 from sympy.printing.pretty.pretty_symbology import pretty_symbol
 
-from bbtheory.theory.derivations.proof import Derivation, Step
+from bbtheory.theory.derivations.derivation import Derivation, Step
 
 WIDTH = 100
 _NAME = re.compile(r"[A-Za-z]\w*")

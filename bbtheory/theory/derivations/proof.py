@@ -8,72 +8,19 @@ its symbols, and only such a step can become the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import sympy as sp
-from scipy.special import lambertw, ndtr
 from sympy.core.function import AppliedUndef
 
 from bbtheory.theory.derivations.checks import carried_out, is_nonnegative, is_positive, placed, vanishes
+from bbtheory.theory.derivations.derivation import COMPUTED_AS_THEY_STAND, Derivation, Step
 
 GIVEN, DEFINED, CITED, PROVED = "given", "defined", "cited", "proved"
 
 
 class ProofError(ArithmeticError):
     """A step of a derivation does not hold, or cannot be confirmed."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One line of a derivation."""
-
-    text: str
-    """Prose; names and short formulas between backticks."""
-    formula: Any
-    """A SymPy equation or inequality; a Tuple of them for several."""
-    basis: str
-    """given | defined | cited | proved, or the name of the derivation that proves it."""
-    where: tuple[Any, ...] = ()
-    """Equations that hold at the point where the step is taken."""
-
-
-@dataclass(frozen=True, eq=False)
-class Derivation:
-    """A law with its proof and the function it ends in; ``str`` of it is the whole derivation."""
-
-    name: str
-    """The part of the function's name after ``derive_``."""
-    statement: str
-    assumptions: tuple[str, ...]
-    source: str
-    """The paper that states the law, or "this project's derivation"."""
-    steps: tuple[Step, ...]
-    result: Any
-    """A proved SymPy equation or inequality; a Tuple of them where the law has several parts."""
-    arguments: tuple[sp.Symbol, ...]
-    """Of `function`, in order."""
-    _computed: Any = field(repr=False)
-
-    @cached_property
-    def function(self) -> Callable[..., Any]:
-        """What the law computes, on numbers or broadcastable arrays; a list where it has several parts."""
-        return sp.lambdify(self.arguments, self._computed, modules=[_NUMERIC, "scipy", "numpy"], cse=True)
-
-    def __str__(self) -> str:
-        from bbtheory.theory.derivations.printing import as_text
-
-        return as_text(self)
-
-
-def _principal_branch(x: Any) -> Any:
-    return lambertw(x).real
-
-
-# functions that are computed as they stand: the real branch of Lambert's, and a normal distribution that
-# keeps the digits of its far tail
-_NUMERIC = {"LambertW": _principal_branch, "Phi": ndtr}
 
 
 class Proof:
@@ -195,7 +142,7 @@ class Proof:
         for result in results:
             if result not in proved:
                 raise ProofError(f"{self._name}: no step proves the result {result}")
-        keep = {*_NUMERIC, *map(str, arguments)}
+        keep = {*COMPUTED_AS_THEY_STAND, *map(str, arguments)}
         parts = [sp.sympify(part) for part in function or [r.rhs for r in results]]
         computed = [carried_out(self.unfolded(part, keep)) for part in parts]
         unknown = set().union(*(part.free_symbols for part in computed)) - set(arguments)
@@ -209,7 +156,7 @@ class Proof:
             steps=tuple(self._steps),
             result=results[0] if len(results) == 1 else sp.Tuple(*results),
             arguments=tuple(arguments),
-            _computed=computed[0] if len(computed) == 1 else computed,
+            _computed=tuple(computed),
         )
 
     def unfolded(self, expression: Any, keep: Collection[str] = ()) -> Any:

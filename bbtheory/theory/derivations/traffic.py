@@ -7,7 +7,8 @@ from functools import cache
 import sympy as sp
 from sympy import Derivative, Eq, Indexed, IndexedBase, Le, Lt, Sum, exp, log
 
-from bbtheory.theory.derivations.proof import Derivation, Proof
+from bbtheory.theory.derivations.derivation import Derivation
+from bbtheory.theory.derivations.proof import Proof
 from bbtheory.theory.derivations.symbols import (
     BALANCED,
     ON_RATE,
