@@ -236,7 +236,7 @@ A, K = line_units(np.random.default_rng(12), n=8)
         (A, K[1:], {}, r"fan_out must have shape \(8,\), got \(7,\)"),
         (A + 1, K, {}, r"on_rate must be numbers in \[0, 1\]"),
         (A * np.nan, K, {}, "on_rate .* got nan at index 0"),
-        (A, -K, {}, r"fan_out must be finite numbers in \[0, inf\), got -\d+.0 at index 0"),
+        (A, -K, {}, r"fan_out must be numbers in \[0, 1e15\], got -\d+.0 at index 0"),
         (A, K * np.inf, {}, "fan_out .* got inf"),
         (["x"] * 8, K, {}, "on_rate must be an array of real numbers"),
         (A, K, {"group": ["a"]}, r"group must have shape \(8,\), got \(1,\)"),

@@ -288,7 +288,7 @@ GOOD = curve(np.random.default_rng(17))
         (*GOOD, {"window": (0.5, 0.1)}, "window must have low < high, got 0.5 and 0.1"),
         (*GOOD, {"window": (0.5, 50)}, r"window high must be a number in \[0, 1\], got 50"),
         (*GOOD, {"window": 0.5}, r"window must be two densities \(low, high\), got 0.5"),
-        (*GOOD, {"n_bootstrap": 10}, r"n_bootstrap must be an integer in \[100, inf\), got 10"),
+        (*GOOD, {"n_bootstrap": 10}, r"n_bootstrap must be an integer in \[100, 1e6\], got 10"),
         (*GOOD, {"level": 95}, r"level must be a number in \(0, 1\), got 95"),
         (*GOOD, {"seed": 0.5}, "seed must be an integer"),
         (

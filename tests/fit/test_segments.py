@@ -308,7 +308,7 @@ GOOD = np.arange(12.0)
         (np.where(GOOD == 3, np.nan, GOOD), GOOD, {}, "x must be finite numbers .* got nan at index 3"),
         (GOOD, np.where(GOOD == 3, np.inf, GOOD), {}, "y must be finite numbers .* got inf at index 3"),
         (GOOD, ["a"] * 12, {}, "y must be an array of real numbers"),
-        (GOOD[:, None], GOOD, {}, "x must have 1 axes"),
+        (GOOD[:, None], GOOD, {}, "x must have 1 axis"),
         (GOOD, GOOD, {"level": 1.0}, r"level must be a number in \(0, 1\), got 1.0"),
     ],
 )

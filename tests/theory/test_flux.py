@@ -157,7 +157,7 @@ def test_converged_pressure_is_where_adam_just_arrives():
     ("call", "message"),
     [
         (lambda: density_under_pressure([], 1.0), "flux must not be empty"),
-        (lambda: density_under_pressure([[1.0]], 1.0), "flux must have 1 axes"),
+        (lambda: density_under_pressure([[1.0]], 1.0), "flux must have 1 axis"),
         (
             lambda: density_under_pressure([1.0, np.nan], 1.0),
             "flux must be finite numbers .* got nan at index 1",

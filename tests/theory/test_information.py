@@ -221,7 +221,7 @@ def test_record_round_trip(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"noise_sd": 0.0}, r"noise_sd must be a number in \(0, inf\), got 0.0"),
+        ({"noise_sd": 0.0}, r"noise_sd must be a number in \[1e-100, 1e100\], got 0.0"),
         ({"noise_sd": -1.0}, "noise_sd must be a number"),
         ({"noise_sd": np.nan}, "noise_sd must be a number"),
         ({"weight": [1.0, 1.0]}, r"weight must have 2 axes, got shape \(2,\)"),

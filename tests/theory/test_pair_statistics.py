@@ -99,7 +99,7 @@ def test_bad_input(arguments, message):
         ([0.5, 1.0], r"on_rate must be numbers in \(0, 1\), got 1.0 at index 1"),
         ([0.5, np.nan], "on_rate must be numbers"),
         ([], "on_rate must not be empty"),
-        ([[0.5, 0.5]], "on_rate must have 1 axes"),
+        ([[0.5, 0.5]], "on_rate must have 1 axis"),
     ],
 )
 def test_bad_on_rates(on_rate, message):
