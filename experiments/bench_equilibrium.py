@@ -165,7 +165,7 @@ def _cones(k: np.ndarray, solvers: tuple[str, ...]) -> Iterator[Case]:
             lambda: solve_equilibrium(k, budget=budget),
             f"cvxpy, {solver}",
             lambda s=solver: solve(s),
-            20,
+            200,  # a twentieth of the solver's time: the first calls after it find cold caches
         )
 
 
