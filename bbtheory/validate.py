@@ -97,11 +97,11 @@ def array(
         good = (clean > low) if open_low else (clean >= low)
         good &= (clean < high) if open_high else (clean <= high)
         where = tuple(int(i) for i in np.argwhere(~good)[0])
-        at = where[0] if len(where) == 1 else where
+        at = f" at index {where[0] if len(where) == 1 else where}" if where else ""
         raise ValueError(
-            f"{name} must be finite numbers in {domain}, got {_shown(clean[where])} at index {at}"
+            f"{name} must be finite numbers in {domain}, got {_shown(clean[where])}{at}"
             if math.isinf(high) or math.isinf(low)
-            else f"{name} must be numbers in {domain}, got {_shown(clean[where])} at index {at}"
+            else f"{name} must be numbers in {domain}, got {_shown(clean[where])}{at}"
         )
     return clean
 

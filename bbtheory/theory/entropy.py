@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bbtheory import validate
+
 # On the balance line L(a) = beta k a unit's traffic is a L(a)/beta: at most MAX_BALANCED_TRAFFIC/beta, where
 # MAX_BALANCED_TRAFFIC = W(1/e), the root of w e^w = 1/e, reached at on-rate W/(1+W).
 MAX_BALANCED_TRAFFIC = 0.278464542761073795
@@ -32,8 +34,13 @@ def binary_entropy(on_rate: ArrayLike) -> np.ndarray:
     Returns
     -------
     ndarray, same shape, nats
+
+    Raises
+    ------
+    ValueError
+        If an on-rate is outside [0, 1] or there is none.
     """
-    a = np.asarray(on_rate, dtype=np.float64)
+    a = validate.array("on_rate", on_rate, "[0, 1]", ndim=None)
     b = 1.0 - a
     # ln(1-a) from a itself: 1-a would lose the digits of a small on-rate
     return -_xlogx(a) - b * np.log1p(np.where(b > 0, -a, 0.0))
@@ -50,8 +57,13 @@ def inactivity_log_odds(on_rate: ArrayLike) -> np.ndarray:
     Returns
     -------
     ndarray, same shape, nats
+
+    Raises
+    ------
+    ValueError
+        If an on-rate is outside [0, 1] or there is none.
     """
-    a = np.asarray(on_rate, dtype=np.float64)
+    a = validate.array("on_rate", on_rate, "[0, 1]", ndim=None)
     with np.errstate(divide="ignore"):
         return np.log1p(-a) - np.log(a)
 
@@ -86,6 +98,11 @@ def coding_entropy(on_rate: ArrayLike) -> float:
     Returns
     -------
     float, nats
+
+    Raises
+    ------
+    ValueError
+        If an on-rate is outside [0, 1] or there is none.
     """
     return float(binary_entropy(on_rate).sum())
 
@@ -103,5 +120,15 @@ def traffic(on_rate: ArrayLike, fan_out: ArrayLike) -> np.ndarray:
     Returns
     -------
     ndarray, links per step
+
+    Raises
+    ------
+    ValueError
+        If a value is outside its domain or the shapes do not broadcast.
     """
-    return np.asarray(on_rate, dtype=np.float64) * np.asarray(fan_out, dtype=np.float64)
+    a = validate.array("on_rate", on_rate, "[0, 1]", ndim=None)
+    k = validate.array("fan_out", fan_out, "[0, inf)", ndim=None)
+    try:
+        return a * k
+    except ValueError:
+        raise ValueError(f"fan_out must broadcast with on_rate {a.shape}, got shape {k.shape}") from None

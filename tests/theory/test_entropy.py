@@ -57,3 +57,20 @@ def test_constants_are_lamberts_function():
     w = float(special.lambertw(1 / math.e).real)
     assert pytest.approx(w, rel=1e-15) == entropy.MAX_BALANCED_TRAFFIC
     assert pytest.approx(w / (1 + w), rel=1e-15) == entropy.ON_RATE_OF_MAX_TRAFFIC
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: entropy.binary_entropy(2.0), r"on_rate must be numbers in \[0, 1\], got 2.0"),
+        (lambda: entropy.binary_entropy([-1, 0.5]), "got -1.0 at index 0"),
+        (lambda: entropy.inactivity_log_odds([0.5, np.nan]), "got nan at index 1"),
+        (lambda: entropy.coding_entropy([]), "on_rate must not be empty"),
+        (lambda: entropy.coding_entropy("x"), "on_rate must be an array of real numbers"),
+        (lambda: entropy.traffic([0.1], [-1]), "fan_out must be"),
+        (lambda: entropy.traffic([0.1, 0.2], [1, 2, 3]), "fan_out must broadcast with on_rate"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
