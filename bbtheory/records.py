@@ -66,7 +66,7 @@ class Record:
             return NotImplemented
         return all(same(getattr(self, f.name), getattr(other, f.name)) for f in dataclasses.fields(self))
 
-    __hash__ = None  # type: ignore[assignment]  # compares by value and holds arrays
+    __hash__ = None  # type: ignore[assignment]  # by value, and of arrays: not hashable
 
     def __str__(self) -> str:
         lines = [type(self).__name__]

@@ -288,7 +288,7 @@ def follow_trajectory(
     if above is None:
         return state
     if above:
-        return PressureState(state.level + step + state.rise, state.rise + _INERTIA * step, 0.0)
+        return _raised(state, step)
     return PressureState(max(state.level - step - state.fall, 0.0), 0.0, state.fall + _INERTIA * step)
 
 
@@ -323,8 +323,13 @@ def ratchet_pressure(
     if above is None:
         return state
     if above:
-        return PressureState(state.level + step + state.rise, state.rise + _INERTIA * step, 0.0)
+        return _raised(state, step)
     return PressureState(state.level, 0.0, state.fall)
+
+
+def _raised(state: PressureState, step: float) -> PressureState:
+    """Return the state after one rise: g += h + p, p += h/4, n = 0."""
+    return PressureState(state.level + step + state.rise, state.rise + _INERTIA * step, 0.0)
 
 
 def staircase_pressure(epoch: int, *, base: float = 2.0, first: int = -10, every: int = 50) -> float:

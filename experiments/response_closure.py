@@ -220,6 +220,7 @@ class _Trained:
         from sklearn.neural_network import MLPClassifier
 
         x, y = data.flat("train"), data.y_train
+        # the stub wants batch_size to be the text "auto", the manual says or an integer
         model = MLPClassifier(config.hidden, batch_size=BATCH, alpha=0.0, random_state=seed)  # type: ignore[arg-type]
         for _ in range(config.epochs):
             model.partial_fit(x, y, classes=np.arange(len(data.class_names)))
@@ -342,7 +343,8 @@ def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConstantInputWarning)  # no rank among equals: NaN is the answer
-        return float(spearmanr(a, b).statistic)  # type: ignore[union-attr]
+        found: Any = spearmanr(a, b)  # the stub has it a bare tuple
+        return float(found.statistic)
 
 
 def _on_rate_errors(predicted: np.ndarray, measured: np.ndarray, n_images: int) -> dict[str, Any]:

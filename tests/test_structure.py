@@ -225,6 +225,7 @@ def record_types() -> list[type[Record]]:
 def faults(kind: type[Record]) -> list[str]:
     """Return how a result type breaks the rules of records."""
     found = []
+    # the only place where a dataclass keeps how it was made
     if not dataclasses.is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         found.append("must be frozen")
     if "__dataclass_fields__" not in vars(kind):

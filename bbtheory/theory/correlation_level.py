@@ -139,4 +139,5 @@ def correlation_level(
 def _root(excess: Callable[[float], float], below: float, above: float) -> float:
     from scipy.optimize import brentq
 
+    # scipy's signature allows for full_output, which is off
     return float(brentq(excess, below, above, xtol=_RELATIVE * above))  # type: ignore[arg-type]

@@ -132,8 +132,9 @@ def refresh_map(
         if gain is not None or response is not None or degree is not None:
             raise ValueError("gain, degree and response must not be given with sp_out: its loop is open")
         return result(a, target(a), np.broadcast_to(0.0, a.shape), 0.0, 0, "converged")
-    if validate.exactly_one(gain=gain, response=response) == "gain":
-        answer = spread("gain", gain, "(-inf, inf)", a.shape)  # type: ignore[arg-type]
+    validate.exactly_one(gain=gain, response=response)
+    if gain is not None:
+        answer = spread("gain", gain, "(-inf, inf)", a.shape)
         answer = answer if share == 1 else share * answer
         if degree is None:
             return result(a, target(a), answer, 0.0, 0, "converged")

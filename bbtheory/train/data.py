@@ -16,7 +16,7 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -149,8 +149,8 @@ def load_data(name: str = "digits", data_root: str | os.PathLike[str] | None = N
 def _digits() -> dict[str, np.ndarray]:
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    x, y = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)  # type: ignore[union-attr]
+    bunch: Any = load_digits()  # scikit-learn's signature allows for return_X_y, which is off
+    x, y = bunch.images.astype(np.uint8), bunch.target.astype(np.uint8)
     test = np.arange(len(x)) % _DIGITS_TEST == _DIGITS_TEST - 1
     return {"x_train": x[~test], "y_train": y[~test], "x_test": x[test], "y_test": y[test]}
 
