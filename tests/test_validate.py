@@ -71,3 +71,14 @@ def test_choice_and_exactly_one():
         validate.exactly_one(beta=None, budget=None)
     with pytest.raises(ValueError, match="got beta and budget"):
         validate.exactly_one(beta=1, budget=1)
+
+
+def test_integers_beyond_64_bits_do_not_wrap():
+    large = np.array([2**64 - 1, 1], dtype=np.uint64)
+    assert validate.array("x", large, "[0, inf)", keep_integers=True).tolist() == [2.0**64, 1.0]
+
+
+def test_instance():
+    assert validate.instance("x", 3, int) == 3
+    with pytest.raises(ValueError, match="x must be a str, got NoneType"):
+        validate.instance("x", None, str)

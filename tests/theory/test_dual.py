@@ -104,3 +104,8 @@ def test_compensated_addition_keeps_what_rounding_loses():
         total, lost = dual_kernel._add(total, lost, term)
     assert total + lost == 2.0
     assert (1.0 + 1e16) + 1.0 - 1e16 != 2.0
+
+
+def test_the_rough_exponential_is_as_close_as_it_says():
+    for x in np.concatenate([np.linspace(0, 3, 200), [50.0, 300.0, 708.0]]):
+        assert dual_kernel.exp_minus_roughly(x) == pytest.approx(np.exp(-x), rel=1e-8)
