@@ -11,17 +11,35 @@ if importlib.util.find_spec("torch") is None:
 
 # public name -> the module that defines it
 _EXPORTS = {
+    "Activity": "activity",
+    "BudgetedBroadcast": "budgeted_broadcast",
     "Dataset": "data",
     "MissingDataError": "data",
     "load_data": "data",
+    "History": "history",
+    "UnitTable": "measurement",
+    "measure_model": "measurement",
+    "NonFiniteError": "pruner",
+    "Pruner": "pruner",
+    "LayerReport": "unit_report",
+    "PruningReport": "unit_report",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from .activity import Activity as Activity
+    from .budgeted_broadcast import BudgetedBroadcast as BudgetedBroadcast
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
+    from .history import History as History
+    from .measurement import UnitTable as UnitTable
+    from .measurement import measure_model as measure_model
+    from .pruner import NonFiniteError as NonFiniteError
+    from .pruner import Pruner as Pruner
+    from .unit_report import LayerReport as LayerReport
+    from .unit_report import PruningReport as PruningReport
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,195 @@
+"""From degrees to masks: one actuator with exact counts per unit, or the intersection of both at one d0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from bbtheory.train.allocation import check_reach, even_degrees, layer_links, solve_knob, whole_degrees
+from bbtheory.train.masking import MaskedWeight
+from bbtheory.train.selection import keep_largest
+
+IN, OUT = "fan_in", "fan_out"
+_D0_TOLERANCE = 1e-7  # links: the intersection is bisected to this, links that change within it are tied
+
+Line = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+@dataclass
+class Side:
+    """The units on one side of a layer's weight: those that receive (rows) or those that send (columns).
+
+    ``on_rate`` is None where the units have none; ``score`` is the score of the links, in the mask's shape.
+    """
+
+    weight: MaskedWeight
+    kind: str
+    on_rate: torch.Tensor | None
+    score: torch.Tensor
+    _ranks: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def n_units(self) -> int:
+        """Units on this side."""
+        return self.weight.n_out if self.kind == IN else self.weight.n_in
+
+    @property
+    def limit(self) -> int:
+        """Links of a full unit."""
+        return self.weight.fan_in_limit if self.kind == IN else self.weight.fan_out_limit
+
+    def per_unit(self, links: torch.Tensor) -> torch.Tensor:
+        """Links by unit, (n_units, limit)."""
+        return self.weight.rows(links) if self.kind == IN else self.weight.columns(links)
+
+    def per_link(self, by_unit: torch.Tensor) -> torch.Tensor:
+        """Undo `per_unit`."""
+        return (
+            by_unit.reshape(self.weight.mask.shape) if self.kind == IN else self.weight.from_columns(by_unit)
+        )
+
+    def degrees(self) -> torch.Tensor:
+        """Links kept now, int64 on the CPU."""
+        return self.per_unit(self.weight.mask).sum(1).cpu()
+
+    def mask(self, counts: torch.Tensor) -> torch.Tensor:
+        """Keep the best links of each unit, as many as it is given."""
+        return self.per_link(keep_largest(self.per_unit(self.score), counts))
+
+    def ranked_mask(self, counts: torch.Tensor) -> torch.Tensor:
+        """As `mask`, from ranks that are sorted once: for many counts in a row."""
+        if self._ranks is None:
+            score = self.per_unit(self.score)
+            order = torch.sort(score, dim=1, descending=True, stable=True).indices
+            places = torch.arange(self.limit, dtype=torch.int32, device=score.device).expand_as(order)
+            by_unit = torch.empty(order.shape, dtype=torch.int32, device=score.device)
+            self._ranks = by_unit.scatter_(1, order, places)
+        return self.per_link(self._ranks < counts.to(self._ranks.device)[:, None])
+
+
+@dataclass
+class _Units:
+    """Every measured unit of some sides, one after the other."""
+
+    sides: Sequence[Side]
+    offset: torch.Tensor
+    slope: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+    cost: torch.Tensor
+
+    @classmethod
+    def of(cls, sides: Sequence[Side], line: Line, min_degree: int) -> _Units:
+        rates = [side.on_rate for side in sides if side.on_rate is not None]
+        offset, slope = line(torch.cat(rates))
+        high = torch.cat([torch.full((s.n_units,), float(s.limit), dtype=torch.float64) for s in sides])
+        cost = torch.cat(
+            [torch.full((s.n_units,), float(s.weight.link_size), dtype=torch.float64) for s in sides]
+        )
+        return cls(sides, offset, slope, high.clamp(max=float(min_degree)), high, cost)
+
+    def at(self, d0: float) -> torch.Tensor:
+        return torch.minimum(torch.maximum(self.offset + self.slope * d0, self.low), self.high)
+
+    def split(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return values.split([side.n_units for side in self.sides])
+
+
+def one_actuator(
+    sides: Sequence[Side], density: float, line: Line, min_degree: int
+) -> tuple[list[torch.Tensor], float]:
+    """Whole degrees of each side's units, and d0; together they keep round(density x weights), within one link.
+
+    Units without an on-rate get uniform degrees at the density, the others meet what is left of it.
+    """
+    total = sum(s.weight.mask.numel() * s.weight.link_size for s in sides)
+    target = round(density * total)
+    measured = [s for s in sides if s.on_rate is not None]
+    others = [s for s in sides if s.on_rate is None]
+    links = layer_links(
+        [s.weight.mask.numel() for s in others], [s.weight.link_size for s in others], density
+    )
+    counts = {id(s): even_degrees(s.n_units, s.limit, n) for s, n in zip(others, links, strict=True)}
+    d0 = float("nan")
+    if measured:
+        target -= sum(n * s.weight.link_size for s, n in zip(others, links, strict=True))
+        units = _Units.of(measured, line, min_degree)
+        d0 = solve_knob(units.offset, units.slope, units.low, units.high, units.cost, target)
+        whole = whole_degrees(units.at(d0), units.high, units.cost, target)
+        counts |= {id(s): part for s, part in zip(measured, units.split(whole), strict=True)}
+    return [counts[id(s)] for s in sides], d0
+
+
+def both_actuators(
+    pairs: Sequence[tuple[Side, Side]], density: float, line: Line, min_degree: int
+) -> tuple[list[torch.Tensor], float]:
+    """Masks that keep what both sides keep, at one d0 common to all, and that d0.
+
+    Degrees are rounded down, so the kept links grow with d0 one after the other; d0 is bisected until they meet
+    round(density x weights), and links that come in at the same d0 are taken in order of index. A side without
+    on-rates keeps the mean share of the measured ones, evenly.
+    """
+    weights = [pair[0].weight for pair in pairs]
+    total = sum(w.mask.numel() * w.link_size for w in weights)
+    target = round(density * total)
+    sides = [side for pair in pairs for side in pair]
+    measured = [s for s in sides if s.on_rate is not None]
+    units = _Units.of(measured, line, min_degree) if measured else None
+    low, high = 0.0, 1.0  # a share, where nothing is measured
+    if units is not None:
+        low = float(((units.low - units.offset) / units.slope).min())
+        high = float(((units.high - units.offset) / units.slope).max())
+
+    def masks_at(knob: float) -> list[torch.Tensor]:
+        degree = {} if units is None else units.at(knob)
+        share = (
+            knob if units is None else float((degree * units.cost).sum() / (units.high * units.cost).sum())
+        )  # type: ignore[operator]
+        parts = {} if units is None else dict(zip(map(id, measured), units.split(degree), strict=True))  # type: ignore[arg-type]
+
+        def half(side: Side) -> torch.Tensor:
+            if id(side) in parts:
+                counts = torch.floor(parts[id(side)]).to(torch.int64)
+            else:
+                counts = even_degrees(side.n_units, side.limit, round(share * side.n_units * side.limit))
+            return side.ranked_mask(counts)
+
+        return [half(first) & half(second) for first, second in pairs]
+
+    def size(masks: Sequence[torch.Tensor]) -> int:
+        return sum(int(m.sum()) * w.link_size for m, w in zip(masks, weights, strict=True))
+
+    few, many = masks_at(low), masks_at(high)
+    n_few, n_many = size(few), size(many)
+    check_reach(n_few, n_many, total, target)
+    while high - low > _D0_TOLERANCE and n_few < target < n_many:
+        # the count is nearly linear in d0: between the secant and the middle
+        secant = low + (high - low) * (target - n_few) / (n_many - n_few)
+        knob = 0.5 * (secant + 0.5 * (low + high))
+        if not low < knob < high:
+            break
+        masks = masks_at(knob)
+        n = size(masks)
+        if n < target:
+            low, few, n_few = knob, masks, n
+        else:
+            high, many, n_many = knob, masks, n
+    if n_few == target:
+        return few, low
+    return _take(few, many, weights, target - n_few), high
+
+
+def _take(
+    few: Sequence[torch.Tensor], many: Sequence[torch.Tensor], weights: Sequence[MaskedWeight], room: int
+) -> list[torch.Tensor]:
+    """Add to the few what the many have, in order of index, while there is room for a whole link."""
+    taken = []
+    for mask, more, weight in zip(few, many, weights, strict=True):
+        new = torch.nonzero((more & ~mask).reshape(-1)).flatten()[: room // weight.link_size]
+        room -= new.numel() * weight.link_size
+        full = mask.clone()
+        full.view(-1)[new] = True
+        taken.append(full)
+    return taken
