@@ -92,33 +92,28 @@ def _weights_of(name: str, module: nn.Module) -> list[tuple[str, str]]:
     return []
 
 
-def name_layers(
-    layers: dict[str, Layer], extra: Iterable[tuple[nn.Module, str]], model: nn.Module
-) -> list[str]:
-    """Add weights that a user names as (module, parameter name) and return their layer names.
+def name_layer(graph: dict[str, Layer], entry: tuple[nn.Module, str], model: nn.Module) -> str:
+    """Add a weight that a user names as (module, parameter name) and return its layer name.
 
     Raises
     ------
     ValueError
-        If a module is not part of the model, or it has no such parameter of two or more axes.
+        If the module is not part of the model, or it has no such parameter of two or more axes.
     """
-    names = {id(module): name for name, module in model.named_modules()}
-    added = []
-    for module, parameter in extra:
-        if id(module) not in names:
-            raise ValueError(f"layers must name modules of the model, got {type(module).__name__} outside it")
-        weight = module._parameters.get(parameter)
-        if weight is None or weight.dim() < 2:
-            raise ValueError(
-                f"layers must name parameters with two or more axes, got {parameter!r} of "
-                f"{type(module).__name__}"
-            )
-        known = next((n for n, layer in layers.items() if layer.parameter is weight), None)
-        if known is None:
-            known = f"{names[id(module)]}.{parameter}".lstrip(".")
-            layers[known] = Layer(known, [(module, parameter)])
-        added.append(known)
-    return added
+    module, parameter = entry
+    name = next((name for name, part in model.named_modules() if part is module), None)
+    if name is None:
+        raise ValueError(f"layers must name modules of the model, got {type(module).__name__} outside it")
+    weight = module._parameters.get(parameter)
+    if weight is None or weight.dim() < 2:
+        raise ValueError(
+            f"layers must name parameters with two or more axes, got {parameter!r} of {type(module).__name__}"
+        )
+    known = next((n for n, layer in graph.items() if layer.parameter is weight), None)
+    if known is None:
+        known = f"{name}.{parameter}".lstrip(".")
+        graph[known] = Layer(known, [(module, parameter)])
+    return known
 
 
 def choose_layers(
@@ -137,9 +132,13 @@ def choose_layers(
     if layers is None:
         chosen = list(graph)
     else:
-        named = [entry for entry in layers if isinstance(entry, str)]
-        _known("layers", named, graph)
-        chosen = named + name_layers(graph, [entry for entry in layers if not isinstance(entry, str)], model)
+        chosen = []
+        for entry in layers:
+            if isinstance(entry, str):
+                _known("layers", [entry], graph)
+                chosen.append(entry)
+            else:
+                chosen.append(name_layer(graph, entry, model))
     _known("exclude", exclude, graph)
     chosen = [name for name in dict.fromkeys(chosen) if name not in set(exclude)]
     if not chosen:
