@@ -13,6 +13,8 @@ if importlib.util.find_spec("torch") is None:
 _EXPORTS = {
     "Dataset": "data",
     "MissingDataError": "data",
+    "keep_largest": "selection",
+    "keep_largest_overall": "selection",
     "load_data": "data",
 }
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
+    from .selection import keep_largest as keep_largest
+    from .selection import keep_largest_overall as keep_largest_overall
 
 
 def __getattr__(name: str) -> Any:
