@@ -21,6 +21,8 @@ _EXPORTS = {
     "measure_model": "measurement",
     "NonFiniteError": "pruner",
     "Pruner": "pruner",
+    "keep_largest": "selection",
+    "keep_largest_overall": "selection",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
 }
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from .measurement import measure_model as measure_model
     from .pruner import NonFiniteError as NonFiniteError
     from .pruner import Pruner as Pruner
+    from .selection import keep_largest as keep_largest
+    from .selection import keep_largest_overall as keep_largest_overall
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
 

@@ -128,12 +128,17 @@ class BudgetedBroadcast(Pruner):
     # -- a refresh
 
     def scores(self) -> dict[str, torch.Tensor]:
-        """Score of each link, sum |w|; where cut weights are forgotten, those rank below all others."""
-        scores = super().scores()
+        """Score of each link, compared by its size: the weight, or sum |w| over a kernel.
+
+        Where cut weights are forgotten, they rank below all others.
+        """
+        scores = {}
         for name, weight in self.weights.items():
+            values = weight.peek()
+            scores[name] = weight.per_link(values.abs()) if weight.by_channel else values
             if weight.dormant is None:
                 dead = self._growth_score(name, scores[name])
-                scores[name] = torch.where(weight.mask, scores[name].clamp(min=_ALIVE), dead * _DEAD)
+                scores[name] = torch.where(weight.mask, scores[name].abs().clamp(min=_ALIVE), dead * _DEAD)
         return scores
 
     def choose(self) -> dict[str, torch.Tensor]:
@@ -236,7 +241,8 @@ class BudgetedBroadcast(Pruner):
                     continue
                 counts = rules.threshold_counts(side.on_rate, side.degrees(), self.tau, self.min_degree)
                 # links once cut do not return under this rule
-                side.score = side.score.masked_fill(~weight.mask, -1.0)
+                side.score = side.score.abs().masked_fill(~weight.mask, -1.0)
+                side.magnitude = False
                 masks[name] &= side.mask(counts)
         return masks
 

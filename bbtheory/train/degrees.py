@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 
@@ -21,14 +21,15 @@ Line = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 class Side:
     """The units on one side of a layer's weight: those that receive (rows) or those that send (columns).
 
-    ``on_rate`` is None where the units have none; ``score`` is the score of the links, in the mask's shape.
+    ``on_rate`` is None where the units have none; ``score`` is the score of the links, in the mask's shape,
+    compared by its size unless ``magnitude`` is False.
     """
 
     weight: MaskedWeight
     kind: str
     on_rate: torch.Tensor | None
     score: torch.Tensor
-    _ranks: torch.Tensor | None = field(default=None, repr=False)
+    magnitude: bool = True
 
     @property
     def n_units(self) -> int:
@@ -44,29 +45,19 @@ class Side:
         """Links by unit, (n_units, limit)."""
         return self.weight.rows(links) if self.kind == IN else self.weight.columns(links)
 
-    def per_link(self, by_unit: torch.Tensor) -> torch.Tensor:
-        """Undo `per_unit`."""
-        return (
-            by_unit.reshape(self.weight.mask.shape) if self.kind == IN else self.weight.from_columns(by_unit)
-        )
-
     def degrees(self) -> torch.Tensor:
         """Links kept now, int64 on the CPU."""
         return self.per_unit(self.weight.mask).sum(1).cpu()
 
     def mask(self, counts: torch.Tensor) -> torch.Tensor:
         """Keep the best links of each unit, as many as it is given."""
-        return self.per_link(keep_largest(self.per_unit(self.score), counts))
-
-    def ranked_mask(self, counts: torch.Tensor) -> torch.Tensor:
-        """As `mask`, from ranks that are sorted once: for many counts in a row."""
-        if self._ranks is None:
-            score = self.per_unit(self.score)
-            order = torch.sort(score, dim=1, descending=True, stable=True).indices
-            places = torch.arange(self.limit, dtype=torch.int32, device=score.device).expand_as(order)
-            by_unit = torch.empty(order.shape, dtype=torch.int32, device=score.device)
-            self._ranks = by_unit.scatter_(1, order, places)
-        return self.per_link(self._ranks < counts.to(self._ranks.device)[:, None])
+        weight, score = self.weight, self.score
+        if self.kind == IN:
+            return keep_largest(weight.rows(score), counts, magnitude=self.magnitude).reshape(score.shape)
+        if score.dim() == 2 and weight.groups == 1:  # columns are read where they lie
+            return keep_largest(score, counts, dim=0, magnitude=self.magnitude)
+        by_unit = keep_largest(weight.columns(score), counts, magnitude=self.magnitude)
+        return weight.from_columns(by_unit)
 
 
 @dataclass
@@ -154,7 +145,7 @@ def both_actuators(
                 counts = torch.floor(parts[id(side)]).to(torch.int64)
             else:
                 counts = even_degrees(side.n_units, side.limit, round(share * side.n_units * side.limit))
-            return side.ranked_mask(counts)
+            return side.mask(counts)
 
         return [half(first) & half(second) for first, second in pairs]
 

@@ -7,6 +7,7 @@ remembers of cut weights is cleared. A refresh changes the parameter in place an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -62,6 +63,7 @@ class MaskedWeight:
         self.dead_gradient: torch.Tensor | None = None
         self._hooked: nn.Parameter | None = None
         self._handle: Any = None
+        self._merged = False  # whether dormant holds the kept values too, within a refresh
 
     # -- the parameter and its links
 
@@ -129,10 +131,33 @@ class MaskedWeight:
     # -- values
 
     def candidates(self) -> torch.Tensor:
-        """Values that compete for a place: kept weights, and dormant ones where they are stored."""
+        """Copy of the values that compete for a place: kept weights, and dormant ones where they are stored."""
         weight = self.parameter.detach()
+        if self.dormant is None:
+            return weight.clone()
         # either is zero where the other is not, so the sum is exact
-        return weight + self.dormant if self.dormant is not None else weight.clone()
+        return self.dormant.clone() if self._merged else weight + self.dormant
+
+    def peek(self) -> torch.Tensor:
+        """`candidates` to be read only; not copied within a refresh."""
+        return self.parameter.detach() if self.dormant is None else self.merge()
+
+    @torch.no_grad()
+    def merge(self) -> torch.Tensor:
+        """Lay the kept values beside the dormant ones, until `set_mask` or `unmerge`; no memory is taken."""
+        if self.dormant is None:
+            return self.parameter.detach()
+        if not self._merged:
+            self.dormant.add_(self.parameter.detach())
+            self._merged = True
+        return self.dormant
+
+    @torch.no_grad()
+    def unmerge(self) -> None:
+        """Undo `merge`, bit for bit."""
+        if self._merged and self.dormant is not None:
+            self.dormant.sub_(self.parameter.detach())
+        self._merged = False
 
     @torch.no_grad()
     def set_mask(self, mask: torch.Tensor, values: torch.Tensor | None = None) -> None:
@@ -144,18 +169,24 @@ class MaskedWeight:
             In the shape of ``self.mask``.
         values : tensor, optional
             Values of all weights; the `candidates` if not given.
+
+        Raises
+        ------
+        ValueError
+            If the mask is not boolean or has another shape.
         """
         if mask.shape != self.mask.shape or mask.dtype != torch.bool:
             raise ValueError(
                 f"mask of {self.name!r} must be boolean of shape {tuple(self.mask.shape)}, "
                 f"got {mask.dtype} of shape {tuple(mask.shape)}"
             )
-        values = self.candidates() if values is None else values
+        values = self.merge() if values is None else values
         self.mask.copy_(mask)
-        weight = self.parameter
-        torch.mul(values, self._factor(), out=weight.data)
+        weight = self.parameter.data
+        torch.mul(values, self._factor(), out=weight)
         if self.dormant is not None:
-            torch.sub(values, weight.data, out=self.dormant)
+            torch.sub(values, weight, out=self.dormant)
+        self._merged = False
 
     @torch.no_grad()
     def enforce(self) -> None:
@@ -174,8 +205,11 @@ class MaskedWeight:
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
-        low, high = torch.aminmax(self.parameter.detach())
-        return bool(torch.isfinite(low) & torch.isfinite(high))
+        weight = self.parameter.detach()
+        # one pass; a sum of finite numbers can overflow, so only a bad one is looked into
+        if math.isfinite(float(weight.sum(dtype=torch.float32))):
+            return True
+        return bool(torch.isfinite(weight).all())
 
     def _factor(self) -> torch.Tensor:
         """The mask as 0 and 1 over the weights; a multiplication by bytes is four times as fast as by bools."""

@@ -151,7 +151,7 @@ class Pruner:
 
     def scores(self) -> dict[str, torch.Tensor]:
         """Score of each link in the shape of its mask, larger = keep; here sum |w| over the link."""
-        return {name: weight.per_link(weight.candidates().abs_()) for name, weight in self.weights.items()}
+        return {name: weight.per_link(weight.peek().abs()) for name, weight in self.weights.items()}
 
     def choose(self) -> dict[str, torch.Tensor]:
         """Masks of this refresh: the best scores, as many as the density asks for, where it is met."""
@@ -230,10 +230,16 @@ class Pruner:
         NonFiniteError
             If weights or activations are not finite: masks stay as they are.
         """
-        self._require_finite()
         for weight in self.weights.values():
             weight.attach()
-        self.apply(self.choose())
+        self._require_finite()
+        try:
+            masks = self.choose()
+        except BaseException:
+            for weight in self.weights.values():
+                weight.unmerge()
+            raise
+        self.apply(masks)
         self._watch.forget_cut()
         self.n_refreshes += 1
         self._check_leaks = self.n_refreshes == 1
@@ -312,7 +318,10 @@ class Pruner:
         ``saliency`` is the smallest score of a kept link if not given.
         """
         if saliency is None:
-            kept = [s[self.weights[n].mask] for n, s in self.scores().items() if self.weights[n].mask.any()]
+            scores = self.scores()
+            for weight in self.weights.values():
+                weight.unmerge()
+            kept = [s[self.weights[n].mask].abs() for n, s in scores.items() if self.weights[n].mask.any()]
             saliency = min(float(s.min()) for s in kept) if kept else 0.0
         self.history = self.history.extended(self.step_count, saliency, self.current_density, accuracy)
 
