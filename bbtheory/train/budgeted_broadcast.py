@@ -150,18 +150,21 @@ class BudgetedBroadcast(Pruner):
             self.beta = self._first_beta(sides)
         masks: dict[str, torch.Tensor] = {}
         names = list(self.weights)
+        density = self.density_at(self.step_count)
+        traffic = 0.0
         for group in [names] if self.allocation == "network" else [[name] for name in names]:
-            density = self.density_at(self.step_count)
+            both = [side for name in group for side in sides[name]]
             if len(self.kinds) == 2:
                 pairs = [(sides[name][0], sides[name][1]) for name in group]
                 chosen, self.d0 = both_actuators(pairs, density, self._line, self.min_degree)
+                degrees = [side.degrees(chosen[i // 2]) for i, side in enumerate(both)]
             else:
-                alone = [sides[name][0] for name in group]
-                counts, self.d0 = one_actuator(alone, density, self._line, self.min_degree)
-                chosen = [side.mask(k) for side, k in zip(alone, counts, strict=True)]
+                degrees, self.d0 = one_actuator(both, density, self._line, self.min_degree)
+                chosen = [side.mask(k) for side, k in zip(both, degrees, strict=True)]
             masks |= dict(zip(group, chosen, strict=True))
+            traffic += sum(side.traffic(k) for side, k in zip(both, degrees, strict=True))
         if self.automatic:
-            self._ascend(sides, masks)
+            self._ascend(sides, traffic)
         return masks
 
     def apply(self, masks: Mapping[str, torch.Tensor]) -> None:
@@ -190,15 +193,6 @@ class BudgetedBroadcast(Pruner):
                         rate = rate.repeat_interleave(weight.n_in // rate.numel()) if fits else None
                 found[name].append(Side(weight, kind, rate, scores[name]))
         return found
-
-    def traffic(self, sides: Mapping[str, list[Side]], masks: Mapping[str, torch.Tensor]) -> float:
-        """Traffic sum a_i k_i of the controlled degrees under some masks, links per step."""
-        return sum(
-            float(side.on_rate @ side.per_unit(masks[name]).sum(1).to("cpu", torch.float64))
-            for name, both in sides.items()
-            for side in both
-            if side.on_rate is not None
-        )
 
     # -- state
 
@@ -239,7 +233,7 @@ class BudgetedBroadcast(Pruner):
             for side in both:
                 if side.on_rate is None or self.tau is None:
                     continue
-                counts = rules.threshold_counts(side.on_rate, side.degrees(), self.tau, self.min_degree)
+                counts = rules.threshold_counts(side.on_rate, side.degrees(weight.mask), self.tau, self.min_degree)
                 # links once cut do not return under this rule
                 side.score = side.score.abs().masked_fill(~weight.mask, -1.0)
                 side.magnitude = False
@@ -254,18 +248,13 @@ class BudgetedBroadcast(Pruner):
         links = sum(s.n_units * s.limit for s in measured) / rates.numel()
         return rules.first_beta(self.rule, rates, self.density_at(self.step_count) * links)
 
-    def _ascend(self, sides: Mapping[str, list[Side]], masks: Mapping[str, torch.Tensor]) -> None:
+    def _ascend(self, sides: Mapping[str, list[Side]], traffic: float) -> None:
         budget = self.traffic_budget
         if budget is None:
-            even = sum(
-                float(s.on_rate.sum()) * s.limit
-                for both in sides.values()
-                for s in both
-                if s.on_rate is not None
-            )
-            budget = self.traffic_share * self.density_at(self.step_count) * even
+            full = sum(s.traffic(torch.tensor(s.limit)) for both in sides.values() for s in both)
+            budget = self.traffic_share * self.density_at(self.step_count) * full
         if budget > 0 and self.beta is not None:
-            self.beta = rules.ascend_beta(self.beta, self.traffic(sides, masks), budget, _ASCENT_RATE)
+            self.beta = rules.ascend_beta(self.beta, traffic, budget, _ASCENT_RATE)
 
     def _growth_score(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """Return scores in [0, 1) of cut links."""

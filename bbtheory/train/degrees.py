@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from bbtheory.train.allocation import check_reach, even_degrees, layer_links, solve_knob, whole_degrees
-from bbtheory.train.masking import MaskedWeight
+from bbtheory.train.masking import MaskedWeight, count_kept
 from bbtheory.train.selection import keep_largest
 
 IN, OUT = "fan_in", "fan_out"
@@ -45,9 +45,13 @@ class Side:
         """Links by unit, (n_units, limit)."""
         return self.weight.rows(links) if self.kind == IN else self.weight.columns(links)
 
-    def degrees(self) -> torch.Tensor:
-        """Links kept now, int64 on the CPU."""
-        return self.per_unit(self.weight.mask).sum(1).cpu()
+    def degrees(self, mask: torch.Tensor) -> torch.Tensor:
+        """Links of each unit under a mask, int64 on the CPU."""
+        return self.per_unit(mask).sum(1).cpu()
+
+    def traffic(self, degrees: torch.Tensor) -> float:
+        """Traffic sum a_i k_i, links per step; 0 where units have no on-rate."""
+        return 0.0 if self.on_rate is None else float((self.on_rate * degrees).sum())
 
     def mask(self, counts: torch.Tensor) -> torch.Tensor:
         """Keep the best links of each unit, as many as it is given."""
@@ -150,7 +154,7 @@ def both_actuators(
         return [half(first) & half(second) for first, second in pairs]
 
     def size(masks: Sequence[torch.Tensor]) -> int:
-        return sum(int(m.sum()) * w.link_size for m, w in zip(masks, weights, strict=True))
+        return sum(count_kept(m) * w.link_size for m, w in zip(masks, weights, strict=True))
 
     few, many = masks_at(low), masks_at(high)
     n_few, n_many = size(few), size(many)
