@@ -19,7 +19,7 @@ _EXPORTS = {
     "History": "history",
     "UnitTable": "measurement",
     "measure_model": "measurement",
-    "NonFiniteError": "pruner",
+    "NonFiniteError": "masked_model",
     "Pruner": "pruner",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
     from .history import History as History
+    from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
-    from .pruner import NonFiniteError as NonFiniteError
     from .pruner import Pruner as Pruner
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall

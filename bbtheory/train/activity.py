@@ -11,13 +11,13 @@ so that counting neither waits for a device nor recompiles a compiled model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from bbtheory.train.layers import Site
+from bbtheory.train.layers import Layer, Site
 from bbtheory.train.tracing import is_nonnegative
 
 DEFINITIONS = ("positive", "threshold", "soft")
@@ -142,6 +142,17 @@ class Activity:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_handle": None}
+
+
+def watch_layers(graph: Mapping[str, Layer], **settings: Any) -> dict[str, Activity]:
+    """Return an activity for each layer that is followed by an activation."""
+    return {
+        layer.name: Activity(
+            layer.site, layer.n_out, layer.unit_dim, device=layer.parameter.device, **settings
+        )
+        for layer in graph.values()
+        if layer.site is not None
+    }
 
 
 class Tap:

@@ -150,7 +150,7 @@ class BudgetedBroadcast(Pruner):
             self.beta = self._first_beta(sides)
         masks: dict[str, torch.Tensor] = {}
         names = list(self.weights)
-        density = self.density_at(self.step_count)
+        density = self.wanted_density
         traffic = 0.0
         for group in [names] if self.allocation == "network" else [[name] for name in names]:
             both = [side for name in group for side in sides[name]]
@@ -233,7 +233,9 @@ class BudgetedBroadcast(Pruner):
             for side in both:
                 if side.on_rate is None or self.tau is None:
                     continue
-                counts = rules.threshold_counts(side.on_rate, side.degrees(weight.mask), self.tau, self.min_degree)
+                counts = rules.threshold_counts(
+                    side.on_rate, side.degrees(weight.mask), self.tau, self.min_degree
+                )
                 # links once cut do not return under this rule
                 side.score = side.score.abs().masked_fill(~weight.mask, -1.0)
                 side.magnitude = False
@@ -246,13 +248,13 @@ class BudgetedBroadcast(Pruner):
             return 1.0
         rates = torch.cat([s.on_rate for s in measured if s.on_rate is not None])
         links = sum(s.n_units * s.limit for s in measured) / rates.numel()
-        return rules.first_beta(self.rule, rates, self.density_at(self.step_count) * links)
+        return rules.first_beta(self.rule, rates, self.wanted_density * links)
 
     def _ascend(self, sides: Mapping[str, list[Side]], traffic: float) -> None:
         budget = self.traffic_budget
         if budget is None:
             full = sum(s.traffic(torch.tensor(s.limit)) for both in sides.values() for s in both)
-            budget = self.traffic_share * self.density_at(self.step_count) * full
+            budget = self.traffic_share * self.wanted_density * full
         if budget > 0 and self.beta is not None:
             self.beta = rules.ascend_beta(self.beta, traffic, budget, _ASCENT_RATE)
 

@@ -109,9 +109,14 @@ def one_actuator(
     counts = {id(s): even_degrees(s.n_units, s.limit, n) for s, n in zip(others, links, strict=True)}
     d0 = float("nan")
     if measured:
-        target -= sum(n * s.weight.link_size for s, n in zip(others, links, strict=True))
+        used = sum(n * s.weight.link_size for s, n in zip(others, links, strict=True))
         units = _Units.of(measured, line, min_degree)
-        d0 = solve_knob(units.offset, units.slope, units.low, units.high, units.cost, target)
+        # what rounding the others has left may pass the bounds by less than a link
+        least, most = (float((units.cost * bound).sum()) for bound in (units.low, units.high))
+        wanted, link = density * total - used, float(units.cost.max())
+        wanted = most if 0 < wanted - most < link else least if 0 < least - wanted < link else wanted
+        target = min(max(target - used, round(least)), round(most))
+        d0 = solve_knob(units.offset, units.slope, units.low, units.high, units.cost, wanted)
         whole = whole_degrees(units.at(d0), units.high, units.cost, target)
         counts |= {id(s): part for s, part in zip(measured, units.split(whole), strict=True)}
     return [counts[id(s)] for s in sides], d0

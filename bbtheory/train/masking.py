@@ -256,6 +256,11 @@ class MaskedWeight:
         taken, self.dead_gradient = self.dead_gradient, None
         return taken
 
+    def drop_broken_gradient(self) -> None:
+        """Forget a recorded gradient that is not finite: its step was skipped."""
+        if self.dead_gradient is not None and not bool(torch.isfinite(self.dead_gradient).all()):
+            self.dead_gradient = None
+
     def __getstate__(self) -> dict[str, Any]:
         """Leave the hook behind: hooks of parameters are not copied, a copy attaches anew."""
         return {**self.__dict__, "_handle": None, "_hooked": None}

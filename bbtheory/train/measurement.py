@@ -15,7 +15,7 @@ from bbtheory import validate
 from bbtheory.records import Record
 from bbtheory.tables import write_csv
 from bbtheory.theory.entropy import traffic
-from bbtheory.train.activity import DEFINITIONS, Activity
+from bbtheory.train.activity import DEFINITIONS, watch_layers
 from bbtheory.train.layers import Layer, choose_layers, find_layers, masked_weights, place_activities
 from bbtheory.train.masking import MaskedWeight
 from bbtheory.train.tracing import trace_layers
@@ -121,17 +121,6 @@ def measure_model(
         raise ValueError("loader must give at least one batch, got none")
     rates = {n: (a.total / a.count).cpu().to(torch.float64) for n, a in activities.items() if a.count > 0}
     return unit_table(graph, weights, rates, granularity)
-
-
-def watch_layers(graph: Mapping[str, Layer], **settings: Any) -> dict[str, Activity]:
-    """Return an activity for each layer that is followed by an activation."""
-    return {
-        layer.name: Activity(
-            layer.site, layer.n_out, layer.unit_dim, device=layer.parameter.device, **settings
-        )
-        for layer in graph.values()
-        if layer.site is not None
-    }
 
 
 def unit_table(

@@ -5,9 +5,7 @@ at a step (`Pruner.density_at`).
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,26 +13,16 @@ from torch import nn
 
 from bbtheory import validate
 from bbtheory.train import checkpoint
-from bbtheory.train.activity import Activity, Padding, decay, remove_dead_taps
-from bbtheory.train.allocation import even_degrees, layer_links
+from bbtheory.train.activity import decay
 from bbtheory.train.history import History
-from bbtheory.train.layers import choose_layers, find_layers, masked_weights, place_activities
-from bbtheory.train.masking import DORMANT, GRANULARITIES
-from bbtheory.train.optimizers import OptimizerWatch
-from bbtheory.train.selection import keep_largest, keep_largest_overall
-from bbtheory.train.tracing import trace_layers
+from bbtheory.train.keeping import ALLOCATIONS, keep_best
+from bbtheory.train.masked_model import MaskedModel
 
 if TYPE_CHECKING:
     from bbtheory.train.unit_report import PruningReport
 
-ALLOCATIONS = ("network", "layer", "row")
 
-
-class NonFiniteError(ValueError):
-    """Weights or activations are NaN or infinite: the refresh was refused, the last masks are in place."""
-
-
-class Pruner:
+class Pruner(MaskedModel):
     """Keeps a share of a model's weights, chosen anew at every refresh; the base class chooses by magnitude.
 
     Parameters
@@ -110,7 +98,6 @@ class Pruner:
         optimizer: torch.optim.Optimizer | None = None,
         seed: int = 0,
     ):
-        self.model = validate.instance("model", model, nn.Module)
         self.density = validate.real("density", density, "(0, 1]")
         self.interval = validate.integer("interval", interval, "[1, inf)")
         self.warmup = validate.integer("warmup", warmup, "[0, inf)")
@@ -122,32 +109,35 @@ class Pruner:
             raise ValueError(
                 f"burn_in must end before the first refresh at step {self.first_refresh}, got {burn_in}"
             )
-        validate.choice("granularity", granularity, GRANULARITIES)
-        validate.choice("dormant", dormant, DORMANT)
-        self.graph = find_layers(model)
-        chosen = choose_layers(model, self.graph, layers, exclude)
-        trace_layers(model, self.graph)
-        place_activities(model, self.graph, activations, inputs)
-        self.weights = masked_weights(self.graph, chosen, granularity, dormant)
-        self.padding = Padding()
-        self.activities: dict[str, Activity] = {}
-        if self.uses_activity:
-            self.activities = self._activities(on, scale)
+        self.generator = torch.Generator().manual_seed(validate.integer("seed", seed, "[0, inf)"))
         self.step_count = 0
         self.n_refreshes = 0
         self.history = History.empty()
-        self.generator = torch.Generator().manual_seed(validate.integer("seed", seed, "[0, inf)"))
-        self.reduce: Callable[[list[torch.Tensor]], None] | None = None
-        self._enforce_each_step = False
-        self._check_leaks = False
-        self._watch = OptimizerWatch(self.weights.values(), optimizer)
-        self._attach()
+        self._finishing = False
+        super().__init__(
+            model,
+            layers=layers,
+            exclude=exclude,
+            granularity=granularity,
+            dormant=dormant,
+            activations=activations,
+            inputs=inputs,
+            on=on,
+            scale=scale,
+            optimizer=optimizer,
+            count_activity=self.uses_activity,
+        )
 
     # -- an algorithm
 
     def density_at(self, step: int) -> float:
-        """Density wanted at a step."""
+        """Density wanted at a step; a schedule overrides this."""
         return self.density
+
+    @property
+    def wanted_density(self) -> float:
+        """Density that a refresh has to meet now: that of the schedule, at the end the final one."""
+        return self.density if self._finishing else self.density_at(self.step_count)
 
     def scores(self) -> dict[str, torch.Tensor]:
         """Score of each link in the shape of its mask, larger = keep; here sum |w| over the link."""
@@ -155,25 +145,12 @@ class Pruner:
 
     def choose(self) -> dict[str, torch.Tensor]:
         """Masks of this refresh: the best scores, as many as the density asks for, where it is met."""
-        scores = self.scores()
-        names, weights = list(self.weights), list(self.weights.values())
-        density = self.density_at(self.step_count)
-        if self.allocation == "network":
-            if len({w.link_size for w in weights}) == 1:
-                n = sum(w.mask.numel() for w in weights)
-                chosen = keep_largest_overall([scores[name] for name in names], round(density * n))
-                return dict(zip(names, chosen, strict=True))
-            raise ValueError("allocation must be 'layer' or 'row' where links differ in size, got 'network'")
-        links = layer_links([w.mask.numel() for w in weights], [w.link_size for w in weights], density)
-        masks = {}
-        for name, weight, count in zip(names, weights, links, strict=True):
-            score = weight.rows(scores[name])
-            if self.allocation == "layer":
-                mask = keep_largest(score.reshape(1, -1), torch.tensor([count]))
-            else:
-                mask = keep_largest(score, even_degrees(weight.n_out, weight.fan_in_limit, count))
-            masks[name] = mask.reshape(weight.mask.shape)
-        return masks
+        return keep_best(self.weights, self.scores(), self.wanted_density, self.allocation)
+
+    def saliency(self) -> float:
+        """What presses for sparsity now, for the history: here the smallest kept |w|."""
+        kept = [w.per_link(w.parameter.detach().abs())[w.mask] for w in self.weights.values()]
+        return min((float(k.min()) for k in kept if k.numel()), default=0.0)
 
     def apply(self, masks: Mapping[str, torch.Tensor]) -> None:
         """Put masks in place; overridden where weights are rescaled or grown with values of their own."""
@@ -205,19 +182,17 @@ class Pruner:
             If a refresh is due and weights or activations are not finite: masks stay as they are.
         """
         if not self._watch.take_step():
+            for weight in self.weights.values():
+                weight.drop_broken_gradient()
             return
-        if self.step_count == 0 and self.activities:
-            self._check_forward()
+        if self.step_count == 0:
+            self._require_seen()
         self.step_count += 1
         decay(self.activities.values(), self.ema_decay)
         if self.step_count == self.burn_in:
             for activity in self.activities.values():
                 activity.reset()
-        if self._enforce_each_step:
-            for weight in self.weights.values():
-                weight.enforce()
-        elif self._check_leaks:
-            self._look_for_leaks()
+        self._keep_cut_at_zero()
         if self.is_refresh(self.step_count):
             self.refresh()
         self._record_gradients(self.needs_gradient and self.is_refresh(self.step_count + 1))
@@ -232,7 +207,7 @@ class Pruner:
         """
         for weight in self.weights.values():
             weight.attach()
-        self._require_finite()
+        self._require_finite(self.step_count)
         try:
             masks = self.choose()
         except BaseException:
@@ -252,77 +227,25 @@ class Pruner:
         NonFiniteError, ValueError
             As `refresh` and `verify`.
         """
-        wanted = round(self.density * self.n_weights)
-        if abs(sum(w.n_kept for w in self.weights.values()) - wanted) >= max(
-            w.link_size for w in self.weights.values()
-        ):
-            self.until = None if self.until is None else max(self.until, self.step_count)
-            self.refresh()
+        link = max(weight.link_size for weight in self.weights.values())
+        if abs(self.n_kept - self.density * self.n_weights) >= link:
+            self._finishing = True
+            try:
+                self.refresh()
+            finally:
+                self._finishing = False
         self.verify()
         return self.report()
 
-    def verify(self) -> None:
-        """Check that every cut weight is zero and every dormant value lies under a cut.
+    def record(self, accuracy: float, saliency: float | None = None) -> None:
+        """Add a row to the history: `saliency` unless it is given, the density now, the accuracy.
 
         Raises
         ------
         ValueError
-            Naming the first layer where it is not so.
+            If a number is not finite or the saliency is negative.
         """
-        for name, weight in self.weights.items():
-            if weight.mask.device != weight.parameter.device:
-                weight.attach()
-            if weight.leaks():
-                raise ValueError(
-                    f"layer {name!r} must be zero where its mask is cut, got other weights there"
-                )
-            if weight.dormant is not None and bool((weight.dormant * weight.per_weight(weight.mask)).any()):
-                raise ValueError(f"layer {name!r} must have no dormant value at a kept weight, got one")
-
-    def remove(self) -> None:
-        """Take every hook out: a plain model is left, cut weights zero, with the state_dict of its class."""
-        for weight in self.weights.values():
-            weight.detach()
-        for activity in self.activities.values():
-            activity.detach()
-        self._watch.close()
-
-    # -- what is known
-
-    @property
-    def n_weights(self) -> int:
-        """Prunable weights of the pruned layers."""
-        return sum(weight.parameter.numel() for weight in self.weights.values())
-
-    @property
-    def current_density(self) -> float:
-        """Kept / prunable weights of the pruned layers, now."""
-        return sum(weight.n_kept for weight in self.weights.values()) / self.n_weights
-
-    def statistics(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Sums of on-events and of chances of each layer, of all processes together, float64 on the CPU."""
-        sums = {name: (a.total.clone(), a.count.clone()) for name, a in self.activities.items()}
-        if self.reduce is not None:
-            self.reduce([tensor for pair in sums.values() for tensor in pair])
-        return {
-            name: (s.to("cpu", torch.float64), n.to("cpu", torch.float64)) for name, (s, n) in sums.items()
-        }
-
-    def on_rates(self) -> dict[str, torch.Tensor]:
-        """Long-term on-rate of each unit of each layer that has been seen, S/N, float64 on the CPU."""
-        return {name: s / n for name, (s, n) in self.statistics().items() if n > 0}
-
-    def record(self, accuracy: float, saliency: float | None = None) -> None:
-        """Add a row to the history: the density now, the accuracy, and the pressure or threshold behind them.
-
-        ``saliency`` is the smallest score of a kept link if not given.
-        """
-        if saliency is None:
-            scores = self.scores()
-            for weight in self.weights.values():
-                weight.unmerge()
-            kept = [s[self.weights[n].mask].abs() for n, s in scores.items() if self.weights[n].mask.any()]
-            saliency = min(float(s.min()) for s in kept) if kept else 0.0
+        saliency = self.saliency() if saliency is None else saliency
         self.history = self.history.extended(self.step_count, saliency, self.current_density, accuracy)
 
     def report(self) -> PruningReport:
@@ -353,77 +276,3 @@ class Pruner:
 
     def load_extra_state(self, state: Mapping[str, Any]) -> None:
         """Take over `extra_state`."""
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Pruner:
-        """Copy the pruner with its model; copied in one call with other objects, they share one copy."""
-        twin = type(self).__new__(type(self))
-        memo[id(self)] = twin
-        for name, value in self.__dict__.items():
-            if isinstance(value, torch.Generator):
-                copied = torch.Generator()
-                copied.set_state(value.get_state())
-            else:
-                copied = copy.deepcopy(value, memo)
-            setattr(twin, name, copied)
-        twin._attach()
-        return twin
-
-    # -- inside
-
-    def _activities(self, on: str, scale: float) -> dict[str, Activity]:
-        return {
-            layer.name: Activity(
-                layer.site,
-                layer.n_out,
-                layer.unit_dim,
-                on=on,
-                scale=scale,
-                device=layer.parameter.device,
-                padding=self.padding,
-            )
-            for layer in self.graph.values()
-            if layer.site is not None
-        }
-
-    def _attach(self) -> None:
-        remove_dead_taps(self.model)
-        for weight in self.weights.values():
-            weight.attach()
-        for activity in self.activities.values():
-            activity.attach()
-
-    def _check_forward(self) -> None:
-        if all(float(activity.count) == 0.0 for activity in self.activities.values()):
-            raise ValueError(
-                "step() must follow a forward pass in training mode, got none: "
-                f"nothing has been seen of {', '.join(self.activities)}"
-            )
-
-    def _require_finite(self) -> None:
-        stays = f"refresh at step {self.step_count} refused, the masks stay as they are"
-        for name, weight in self.weights.items():
-            if not weight.finite():
-                raise NonFiniteError(f"weights of layer {name!r} must be finite numbers, got others: {stays}")
-        for name, activity in self.activities.items():
-            if not bool(torch.isfinite(activity.health)):
-                activity.health.zero_()  # a later refresh judges what is seen from now on
-                raise NonFiniteError(
-                    f"activations of layer {name!r} must be finite numbers, got others: {stays}"
-                )
-
-    def _look_for_leaks(self) -> None:
-        self._check_leaks = False
-        leaking = [name for name, weight in self.weights.items() if weight.leaks()]
-        if leaking:
-            self._enforce_each_step = True
-            for weight in self.weights.values():
-                weight.enforce()
-            warnings.warn(
-                f"the optimizer moves cut weights of {', '.join(leaking)} without a gradient (it mixes entries of "
-                "a weight, or the weights were written to): masks are enforced after every step, one more pass",
-                stacklevel=3,
-            )
-
-    def _record_gradients(self, wanted: bool) -> None:
-        for weight in self.weights.values():
-            weight.record_gradient = wanted

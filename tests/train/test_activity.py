@@ -48,7 +48,9 @@ def test_threshold_and_soft():
         module = nn.Identity()
         activity = watched(module, 7, on=on, scale=0.5)
         module(x)
-        torch.testing.assert_close(activity.total / activity.count, expected, rtol=1e-6, atol=0)  # float32 sums
+        torch.testing.assert_close(
+            activity.total / activity.count, expected, rtol=1e-6, atol=0
+        )  # float32 sums
 
 
 def test_half_precision_counts_are_exact():
@@ -278,7 +280,9 @@ def test_what_is_seen_is_what_the_next_layer_reads(make):
     kind = type(model[0]).__name__ if isinstance(first, nn.Sequential) else "Conv2d"
     read = {}
     for name, layer in pruner.graph.items():
-        layer.owners[0][0].register_forward_pre_hook(lambda m, x, name=name: read.__setitem__(name, x[0].clone()))
+        layer.owners[0][0].register_forward_pre_hook(
+            lambda m, x, name=name: read.__setitem__(name, x[0].clone())
+        )
     model(batch(0, *shapes[kind]))
     rates = pruner.on_rates()
     checked = 0

@@ -150,7 +150,7 @@ def test_rules():
 
 
 def test_on_rates_are_resolved_to_half_an_event():
-    rates = rules.resolved(torch.tensor([0.0, 3.0, 10.0], dtype=torch.float64), torch.tensor(10.0))
+    rates = rules.resolved(torch.tensor([0.0, 3.0, 10.0], dtype=torch.float64), torch.tensor(10.0).double())
     assert rates.tolist() == [0.05, 0.3, 0.95]
 
 
@@ -226,7 +226,9 @@ def test_growth_where_dormant_values_are_forgotten(growth):
         grown = pruner.weights["0"].mask & ~before
         assert not model[0].weight[grown].any()
         if gradient is not None:
-            assert gradient[~before].ne(0).float().mean() > 0.5  # a real gradient, not that of a masked weight
+            assert (
+                gradient[~before].ne(0).float().mean() > 0.5
+            )  # a real gradient, not that of a masked weight
         before = pruner.weights["0"].mask.clone()
 
 
@@ -325,5 +327,7 @@ def test_fit_recovers_the_imposed_slope(kind, tmp_path):
     report = pruner.report()
     degree = report.fan_in if pruner.degree_kind == "fan_in" else report.fan_out
     own = np.array(report.layer) == "0"
-    fit = fit_balance(degree[own], report.on_rate[own], min_degree=0, max_degree=80)
-    assert fit.groups[0].slope == pytest.approx(0.2, rel=0.1)  # rounding to whole links is all that is between
+    fit = fit_balance(report.on_rate[own], degree[own], min_degree=0, max_degree=80)
+    assert fit.groups[0].slope == pytest.approx(
+        0.2, rel=0.1
+    )  # rounding to whole links is all that is between

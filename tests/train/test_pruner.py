@@ -116,7 +116,10 @@ def test_accumulated_gradients():
 def test_param_groups_and_scheduler():
     model = mlp()
     optimizer = torch.optim.AdamW(
-        [{"params": model[0].parameters(), "lr": 1e-3}, {"params": [*model[2].parameters(), *model[4].parameters()]}],
+        [
+            {"params": model[0].parameters(), "lr": 1e-3},
+            {"params": [*model[2].parameters(), *model[4].parameters()]},
+        ],
         lr=1e-2,
     )
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
