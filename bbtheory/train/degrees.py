@@ -95,7 +95,7 @@ class _Units:
 def one_actuator(
     sides: Sequence[Side], density: float, line: Line, min_degree: int
 ) -> tuple[list[torch.Tensor], float]:
-    """Whole degrees of each side's units, and d0; together they keep round(density x weights), within one link.
+    """Whole degrees of each side's units, and d0; together they keep density x weights within one link.
 
     Units without an on-rate get uniform degrees at the density, the others meet what is left of it.
     """
@@ -127,8 +127,8 @@ def both_actuators(
 ) -> tuple[list[torch.Tensor], float]:
     """Masks that keep what both sides keep, at one d0 common to all, and that d0.
 
-    Degrees are rounded down, so the kept links grow with d0 one after the other; d0 is bisected until they meet
-    round(density x weights), and links that come in at the same d0 are taken in order of index. A side without
+    Degrees are rounded down, so the kept links grow with d0 one after the other; d0 is bisected until they
+    meet density x weights, and links that come in at the same d0 are taken in order of index. A side without
     on-rates keeps the mean share of the measured ones, evenly.
     """
     weights = [pair[0].weight for pair in pairs]
@@ -143,11 +143,11 @@ def both_actuators(
         high = float(((units.high - units.offset) / units.slope).max())
 
     def masks_at(knob: float) -> list[torch.Tensor]:
-        degree = {} if units is None else units.at(knob)
-        share = (
-            knob if units is None else float((degree * units.cost).sum() / (units.high * units.cost).sum())
-        )  # type: ignore[operator]
-        parts = {} if units is None else dict(zip(map(id, measured), units.split(degree), strict=True))  # type: ignore[arg-type]
+        share, parts = knob, {}
+        if units is not None:
+            degree = units.at(knob)
+            share = float((degree * units.cost).sum() / (units.high * units.cost).sum())
+            parts = dict(zip(map(id, measured), units.split(degree), strict=True))
 
         def half(side: Side) -> torch.Tensor:
             if id(side) in parts:

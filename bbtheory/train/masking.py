@@ -132,7 +132,7 @@ class MaskedWeight:
     # -- values
 
     def candidates(self) -> torch.Tensor:
-        """Copy of the values that compete for a place: kept weights, and dormant ones where they are stored."""
+        """Copy of the values that compete for a place: kept weights, and dormant ones if they are stored."""
         weight = self.parameter.detach()
         if self.dormant is None:
             return weight.clone()
@@ -213,7 +213,7 @@ class MaskedWeight:
         return bool(torch.isfinite(weight).all())
 
     def _factor(self) -> torch.Tensor:
-        """The mask as 0 and 1 over the weights; a multiplication by bytes is four times as fast as by bools."""
+        """The mask as 0 and 1 over the weights; multiplying by bytes is four times as fast as by bools."""
         return self.per_weight(self.mask.view(torch.uint8))
 
     # -- hooks
