@@ -192,7 +192,7 @@ class PopulationRun(Record):
     def churn(self) -> np.ndarray:
         """Links that each refresh changes at each unit, in and out, shape (n_refreshes, n_units).
 
-        Scores stand still, so the kept links of a unit are nested sets and as many change as its degree moves.
+        Scores stand still, so a unit's kept links are nested sets and as many change as its degree moves.
         """
         moved = np.zeros_like(self.fan_in)
         for trace, first in ((self.fan_in, self.start.fan_in), (self.fan_out, self.start.fan_out)):
@@ -232,7 +232,8 @@ def simulate_population(
     ------
     ValueError
         If an argument is of the wrong kind or outside its domain, a state has another number of units, the
-        first refresh would read averages that are empty, or a kept_share goes with a rule that sets no degrees.
+        first refresh would read averages that are empty, or a kept_share goes with a rule that sets no
+        degrees.
 
     References
     ----------
@@ -297,9 +298,7 @@ def _parameters(rule: Rule) -> tuple[int, float, float, float, float, float]:
         code = kernel.PRICED_ON_RATE if rule.answer == "on_rate" else kernel.PRICED_DEGREE
         numbers = rule.budget, rule.d0, rule.rate, rule.answer_rate, rule.first_price
         return code, *(float(x) for x in numbers)
-    raise ValueError(
-        f"rule must be a Threshold, Controller or PriceAdjustment, got {type(rule).__name__}"
-    )
+    raise ValueError(f"rule must be a Threshold, Controller or PriceAdjustment, got {type(rule).__name__}")
 
 
 def _check_state(start: PopulationState, n: int, burn_in: int) -> None:

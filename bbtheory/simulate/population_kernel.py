@@ -8,7 +8,9 @@ import numpy as np
 from numba import njit
 
 CUT, REGROW, SET_DEGREE, PRICED_DEGREE, PRICED_ON_RATE = range(5)
-MAX_MOVE = 1.0  # of excitability at a refresh, standard deviations: an estimate of 0 or 1 has no finite gradient
+MAX_MOVE = (
+    1.0  # of excitability at a refresh, standard deviations: an estimate of 0 or 1 has no finite gradient
+)
 MAX_RISE = 1.0  # of ln price at a refresh, so that no rate overflows
 
 
@@ -86,8 +88,8 @@ def evolve(
 ):  # fmt: skip
     """Let a population live by its rule: refresh, live an interval, and so on.
 
-    ``goal`` is the threshold or the budget; ``weight`` and ``beta`` hold one number each. The state (on_rate to
-    beta) is changed in place, the traces (n_refreshes, n_units) are filled.
+    ``goal`` is the threshold or the budget; ``weight`` and ``beta`` hold one number each. The state (on_rate
+    to beta) is changed in place, the traces (n_refreshes, n_units) are filled.
     """
     n = drive.size
     for i in range(n):
@@ -97,7 +99,7 @@ def evolve(
         )
     weight[0] = 1.0 - (1.0 - weight[0]) * decay**burn_in
     for refresh in range(on_rates.shape[0]):
-        if rule == PRICED_DEGREE or rule == PRICED_ON_RATE:
+        if rule in (PRICED_DEGREE, PRICED_ON_RATE):
             excess = -1.0
             for i in range(n):
                 excess += estimate[i] * fan_out[i] / goal
@@ -108,7 +110,7 @@ def evolve(
         for i in range(n):
             if rule == PRICED_ON_RATE:
                 bias[i] += math.sqrt(fan_in[i]) * excite(estimate[i], fan_out[i], beta[0], answer_rate)
-            elif rule == SET_DEGREE or rule == PRICED_DEGREE:
+            elif rule in (SET_DEGREE, PRICED_DEGREE):
                 degree = share * line_degree(estimate[i], beta[0], d0, low, high, whole)
                 if sets_in:
                     fan_in[i] = degree

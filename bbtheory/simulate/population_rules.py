@@ -1,7 +1,7 @@
 """What a unit does at a refresh, and how it sees itself: local rules of a simulated population.
 
-Every rule uses what a unit has at hand: the estimate of its own on-rate, its own links, and at most one number
-that is the same for all units (a threshold, a slope, a price). None knows an equilibrium.
+Every rule uses what a unit has at hand: the estimate of its own on-rate, its own links, and at most one
+number that is the same for all units (a threshold, a slope, a price). None knows an equilibrium.
 """
 
 from __future__ import annotations
@@ -74,10 +74,10 @@ class PriceAdjustment:
 
     on_rate: beta' = max(0, beta + rate e), dual ascent; each unit moves its excitability by
         z' = z + answer_rate (L(a_i) - beta k_i), up its own gradient of h(a_i) - beta a_i k_i (times a factor
-        da/dz > 0, which moves no fixed point), by at most one standard deviation of its input. Links stay, whatever
-        the actuator.
-    degree: beta' = beta exp(min(rate e, 1)), which keeps the slope above zero; each unit sets its degree as under
-        `Controller`. Excitabilities stay.
+        da/dz > 0, which moves no fixed point), by at most one standard deviation of its input. Links stay,
+        whatever the actuator.
+    degree: beta' = beta exp(min(rate e, 1)), which keeps the slope above zero; each unit sets its degree as
+        under `Controller`. Excitabilities stay.
 
     Dual ascent on the degree form settles where traffic falls with beta, as it does for on-rates below 1/2.
 
@@ -141,10 +141,10 @@ class PopulationSettings:
     whole : bool
         Whether degrees are rounded to whole links.
     recovery : float
-        Steps >= 0 in which the on-rate covers all but 1/e of its way to what its links make of it; 0: at once.
+        Steps >= 0 in which the on-rate covers all but 1/e of its way to where its links lead it; 0: at once.
     kept_share : float
-        Where a rule sets degrees with both actuators: part in (0, 1] of the links a unit chooses that the units
-        at their other ends choose too, so that they survive.
+        Where a rule sets degrees with both actuators: part in (0, 1] of the links a unit chooses that the
+        units at their other ends choose too, so that they survive.
     """
 
     actuator: str = "sp_out"
