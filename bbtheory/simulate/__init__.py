@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 _EXPORTS = {
     "Controller": "population_rules",
     "Population": "population",
-    "PopulationRun": "population",
+    "PopulationRun": "population_run",
     "PopulationSettings": "population_rules",
-    "PopulationState": "population",
+    "PopulationState": "population_run",
     "PriceAdjustment": "population_rules",
     "Threshold": "population_rules",
     "simulate_population": "population",
@@ -21,13 +21,13 @@ __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from .population import Population as Population
-    from .population import PopulationRun as PopulationRun
-    from .population import PopulationState as PopulationState
     from .population import simulate_population as simulate_population
     from .population_rules import Controller as Controller
     from .population_rules import PopulationSettings as PopulationSettings
     from .population_rules import PriceAdjustment as PriceAdjustment
     from .population_rules import Threshold as Threshold
+    from .population_run import PopulationRun as PopulationRun
+    from .population_run import PopulationState as PopulationState
 
 
 def __getattr__(name: str) -> Any:

@@ -31,7 +31,7 @@ from bbtheory.simulate.population_rules import (
     Rule,
     Threshold,
 )
-from bbtheory.theory.entropy import binary_entropy
+from bbtheory.simulate.population_run import PopulationRun, PopulationState
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,72 +134,6 @@ class Population(Record):
         return out
 
 
-@dataclass(frozen=True, eq=False)
-class PopulationState(Record):
-    """All that a population needs to live on from where it is; arrays have shape (n,)."""
-
-    KIND: ClassVar[str] = "population_state"
-
-    on_rate: np.ndarray
-    """a_i now, which may lag behind what the links make of it."""
-    estimate: np.ndarray
-    """What each unit holds its on-rate to be: its average, corrected."""
-    ema_weight: float
-    """Weight of the samples seen so far in the average, in [0, 1]; 1 once it has forgotten its start."""
-    fan_in: np.ndarray
-    fan_out: np.ndarray
-    bias: np.ndarray
-    beta: float
-    """Slope or price in force, nats per link; nan under a threshold, which has none."""
-
-
-@dataclass(frozen=True, eq=False)
-class PopulationRun(Record):
-    """A population in time; traces have shape (n_refreshes, n_units), row t the interval after refresh t."""
-
-    KIND: ClassVar[str] = "population_run"
-    DERIVED: ClassVar[tuple[str, ...]] = ("n_refreshes",)
-
-    settings: PopulationSettings
-    start: PopulationState
-    """Before the burn-in."""
-    final: PopulationState
-    on_rate: np.ndarray
-    """a_i at the end of each interval."""
-    estimate: np.ndarray
-    """Average of the activity at the end of each interval, which the next refresh reads."""
-    fan_in: np.ndarray
-    fan_out: np.ndarray
-    beta: np.ndarray
-    """Slope or price after each refresh, nats per link, shape (n_refreshes,); nan under a threshold."""
-
-    @property
-    def n_refreshes(self) -> int:
-        """Refreshes, and rows of every trace."""
-        return len(self.beta)
-
-    @cached_property
-    def traffic(self) -> np.ndarray:
-        """a_i k_i, links per step, shape (n_refreshes, n_units)."""
-        return self.on_rate * self.fan_out
-
-    @cached_property
-    def coding_entropy(self) -> np.ndarray:
-        """Sum of h(a_i) after each refresh, nats, shape (n_refreshes,)."""
-        return binary_entropy(self.on_rate).sum(axis=1)
-
-    @cached_property
-    def churn(self) -> np.ndarray:
-        """Links that each refresh changes at each unit, in and out, shape (n_refreshes, n_units).
-
-        Scores stand still, so a unit's kept links are nested sets and as many change as its degree moves.
-        """
-        moved = np.zeros_like(self.fan_in)
-        for trace, first in ((self.fan_in, self.start.fan_in), (self.fan_out, self.start.fan_out)):
-            moved += np.abs(np.diff(trace, axis=0, prepend=first[np.newaxis]))
-        return moved
-
-
 def simulate_population(
     population: Population,
     rule: Rule,
@@ -272,17 +206,18 @@ def simulate_population(
     now = [x.copy() for x in (start.on_rate, start.estimate, start.fan_in, start.fan_out, start.bias)]
     on_rate, estimate, fan_in, fan_out, bias = now
     weight, price = np.array([start.ema_weight]), np.array([beta])
-    traces = [np.empty((n_refreshes, fan_in.size)) for _ in range(4)]
+    on_rates, estimates, fan_ins, fan_outs = np.empty((4, n_refreshes, fan_in.size))
     betas = np.empty(n_refreshes)
     kernel.evolve(
         rng, population.drive, on_rate, estimate, weight, fan_in, fan_out, bias, price,
         code, goal, d0, price_rate, answer_rate, settings.actuator != "sp_out", settings.actuator != "sp_in",
         float(settings.min_degree), float(settings.max_degree), settings.whole, float(settings.kept_share),
         settings.interval, settings.batch, float(settings.ema_decay),
-        math.exp(-1.0 / settings.recovery) if settings.recovery > 0 else 0.0, burn_in, *traces, betas,
+        math.exp(-1.0 / settings.recovery) if settings.recovery > 0 else 0.0, burn_in,
+        on_rates, estimates, fan_ins, fan_outs, betas,
     )  # fmt: skip
     final = PopulationState(on_rate, estimate, float(weight[0]), fan_in, fan_out, bias, float(price[0]))
-    return PopulationRun(settings, start, final, *traces, betas)
+    return PopulationRun(settings, start, final, on_rates, estimates, fan_ins, fan_outs, betas)
 
 
 def _parameters(rule: Rule) -> tuple[int, float, float, float, float, float]:
@@ -296,8 +231,8 @@ def _parameters(rule: Rule) -> tuple[int, float, float, float, float, float]:
         return kernel.SET_DEGREE, 0.0, float(rule.d0), 0.0, 0.0, float(rule.beta)
     if isinstance(rule, PriceAdjustment):
         code = kernel.PRICED_ON_RATE if rule.answer == "on_rate" else kernel.PRICED_DEGREE
-        numbers = rule.budget, rule.d0, rule.rate, rule.answer_rate, rule.first_price
-        return code, *(float(x) for x in numbers)
+        ascent = float(rule.rate), float(rule.answer_rate)
+        return code, float(rule.budget), float(rule.d0), *ascent, float(rule.first_price)
     raise ValueError(f"rule must be a Threshold, Controller or PriceAdjustment, got {type(rule).__name__}")
 
 
