@@ -84,6 +84,12 @@ def test_threshold_by_hand():
     assert math.isnan(run.beta[-1])
 
 
+def test_traffic_at_the_threshold_is_not_over_it():
+    population = Population.at([0.5], 8, 16, 0.0)
+    assert live(population, Threshold(2.0)).fan_out[-1].tolist() == [4.0]
+    assert live(population, Threshold(8.0), actuator="sp_in").fan_in[-1].tolist() == [8.0]
+
+
 def test_threshold_on_fan_in_cuts_one_link_a_refresh():
     population = Population.at([0.05, 0.4], 32, 64, 0.01)
     run = live(population, Threshold(4.1), 5, actuator="sp_in")
