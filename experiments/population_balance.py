@@ -29,6 +29,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbtheory import (
+    RefreshMap,
     fit_balance,
     inactivity_log_odds,
     refresh_map,
@@ -53,6 +54,7 @@ from bbtheory.theory.entropy import on_rate_from_log_odds
 from experiments.protocol import Progress
 
 MIN_DEGREE, MAX_DEGREE = 1.0, 64.0
+STEP = 0.05  # links, of second differences: truncation and rounding below 1e-6 of the curvature
 LOG_ODDS = (0.3, 4.0)  # nats: on-rates over more than a decade, where a line and a hyperbola part
 
 
@@ -291,9 +293,10 @@ def _controlled(config: Config, actuator: str, rng: np.random.Generator) -> Outc
     if actuator == "sp_in":  # all links to begin with, at whatever on-rate they make
         population = dataclasses.replace(population, fan_in=np.full(config.n_units, MAX_DEGREE))
     run = _live(config, population, Controller(config.beta, config.d0), actuator, rng)
+    response = population.respond if actuator == "sp_in" else None
     rested = refresh_map(
         on_rate,
-        response=population.respond if actuator == "sp_in" else None,
+        response=response,
         actuator=actuator,
         beta=config.beta,
         d0=config.d0,
@@ -311,10 +314,27 @@ def _controlled(config: Config, actuator: str, rng: np.random.Generator) -> Outc
         predicted_degree=rested.degree,
         law=config.beta * (degree - config.d0),
         log_odds=inactivity_log_odds(rested.on_rate),
-        noise_error=float(refresh_noise(rested, config.batch).degree_bias.mean()),
+        noise_error=float(_noise_error(rested, config.batch, response).mean()),
         min_degree=MIN_DEGREE,
         max_degree=MAX_DEGREE,
     )
+
+
+def _noise_error(
+    rest: RefreshMap, batch: int, response: Callable[[np.ndarray], np.ndarray] | None
+) -> np.ndarray:
+    """Degree that noise adds, to second order: `refresh_noise` with the curvature of the response itself.
+
+    Noise of an estimate lifts the mean of its log-odds; noise of the degree moves the mean on-rate by A''/2
+    times its variance, where refresh_noise takes the A'' of log-odds that answer along a line.
+    """
+    noise = refresh_noise(rest, batch)
+    if response is None:
+        return noise.degree_bias
+    k, chi = rest.degree, rest.on_rate * (1.0 - rest.on_rate)
+    around = response(k + STEP) - 2.0 * response(k) + response(k - STEP)
+    lifted = (1.0 - 2.0 * rest.on_rate) * noise.variance / chi - around / STEP**2 * noise.degree_stddev**2
+    return lifted / (2.0 * chi * rest.beta * (1.0 + rest.loop_gain))
 
 
 def _cut_out(config: Config, regrow: bool, rng: np.random.Generator) -> Outcome:
