@@ -1,22 +1,23 @@
 """How far must a traffic threshold lie above the traffic of the units it is to spare?
 
 Source: the threshold rule of arXiv 2510.01263 on rare and common features (on-rates 1/9 and 0.7225 are this
-project's reading of its 0.11 and 0.72). Without regrowth the rule is a ratchet: a unit is cut by the
-largest estimate of its on-rate that it ever made, and an EMA of finite batches wanders. Units of one on-
-rate live under thresholds of several margins over their true traffic; the margin needed is the one that
-spares all but a given part of them.
+project's reading of its 0.11 and 0.72). Without regrowth the rule is a ratchet: a unit is cut by the largest
+estimate of its on-rate that it ever made, and an EMA of finite batches wanders. Units of one on-rate live
+under thresholds of several margins over their true traffic; the margin needed is the one that spares all but
+a given part of them.
 
-Predicted, if the estimates of successive refreshes were independent, which they are not quite: 1 + s (c +
-(c^2-1) skewness/6), c = Phi^-1((1-q)^(1/n)), the normal quantile and Cornish and Fisher's correction of it,
-with s the relative noise sqrt((1-a)/(a B) (1-d)/(1+d)), q the part of the units that may be cut and n
-refreshes. The skewness of an average is that of a batch, (1-2a)/sqrt(B a (1-a)), times (1-d)^3/(1-d^3)
-((1+d)/(1-d))^(3/2): rare features need more than a normal variable would.
+Predicted, if the estimates of successive refreshes were independent, which they are not quite:
 
-Control that must show nothing: units that see their on-rate exactly, at a margin of 1.
+    1 + s (c + (c^2 - 1) skewness/6),    c = Phi^-1((1-q)^(1/n)),    s^2 = (1-a)/(a B) (1-d)/(1+d),
 
-Time: 2 min on one core (CPU preset), no accelerator. What would count against the account: a needed margin
-above the predicted one by more than its interval (correlated estimates can only need less), or links lost
-by the control.
+the normal quantile with Cornish and Fisher's correction, q the part of the units that may be cut, n refreshes.
+The skewness is that of a batch, (1-2a)/sqrt(B a (1-a)), times (1-d)^3/(1-d^3) ((1+d)/(1-d))^(3/2): rare
+features need more than a normal variable would. Control that must show nothing: units that see their on-rate
+exactly, at a margin of 1.
+
+Time: 1 min on one core (CPU preset), no accelerator. What would count against the account: a needed margin
+above the predicted one by more than its interval (correlated estimates can only need less), or links lost by
+the control.
 """
 
 from __future__ import annotations
