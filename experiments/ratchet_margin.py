@@ -10,7 +10,7 @@ Predicted, if the estimates of successive refreshes were independent, which they
 
     1 + s (c + (c^2 - 1) skewness/6),    c = Phi^-1((1-q)^(1/n)),    s^2 = (1-a)/(a B) (1-d)/(1+d),
 
-the normal quantile with Cornish and Fisher's correction, q the part of the units that may be cut, n refreshes.
+the normal quantile with Cornish and Fisher's correction, q the part of units that may be cut, n refreshes.
 The skewness is that of a batch, (1-2a)/sqrt(B a (1-a)), times (1-d)^3/(1-d^3) ((1+d)/(1-d))^(3/2): rare
 features need more than a normal variable would. Control that must show nothing: units that see their on-rate
 exactly, at a margin of 1.
