@@ -22,8 +22,9 @@ from bbtheory.theory.entropy import binary_entropy, coding_entropy
 N_GROUPS = 20  # of samples left out in turn
 
 # Good-Turing: the chance that the next pattern is a new one is the share of samples whose pattern was seen
-# once. Below this share the corrected pattern entropy of random codes is off by less than 0.02 nats.
-_MOST_NEW = 0.02
+# once. The corrected entropy of random codes is low by about as many nats as this share (0.006 at 0.5-1 %, 0.04
+# at 2-5 %, 0.9 at 30-100 %).
+_MOST_NEW = 0.01
 
 _PACKED = 62  # units whose pattern fits an integer
 EXACT, SAMPLED, TOO_FEW = "exact", "sampled", "too_few_samples"
@@ -46,7 +47,7 @@ class Coding(Record):
     pattern_entropy_plugin : float
         Without the correction.
     pattern_status : str
-        ``"exact"``; ``"sampled"``; or ``"too_few_samples"``: more than 2 % of the samples show a pattern seen
+        ``"exact"``; ``"sampled"``; or ``"too_few_samples"``: more than 1 % of the samples show a pattern seen
         only once, so that unseen patterns carry entropy no correction finds.
     n_patterns, n_singletons : int
         Patterns seen, and seen once.
