@@ -22,8 +22,8 @@ from bbtheory.theory.entropy import binary_entropy, coding_entropy
 N_GROUPS = 20  # of samples left out in turn
 
 # Good-Turing: the chance that the next pattern is a new one is the share of samples whose pattern was seen
-# once. The corrected entropy of random codes is low by about as many nats as this share (0.006 at 0.5-1 %, 0.04
-# at 2-5 %, 0.9 at 30-100 %).
+# once. The corrected entropy of random codes is low by about as many nats as this share (0.006 at 0.5-1 %,
+# 0.04 at 2-5 %, 0.9 at 30-100 %).
 _MOST_NEW = 0.01
 
 _PACKED = 62  # units whose pattern fits an integer

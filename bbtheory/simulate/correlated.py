@@ -119,7 +119,7 @@ def gaussian_factor(latent: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(latent)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
     # F F' = root root', so F is the R of root' = QR, transposed, with signs as in Cholesky's
-    r = np.linalg.qr(root.T, mode="r")
+    r = np.asarray(np.linalg.qr(root.T, mode="r"))
     return r.T * np.where(np.diagonal(r) < 0, -1.0, 1.0)
 
 

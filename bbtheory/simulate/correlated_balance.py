@@ -1,4 +1,4 @@
-"""Units with correlated activity that obey only the local rule, each seeing its own activity and nothing else."""
+"""Units with correlated activity that obey only the local rule, each seeing its own activity alone."""
 
 from __future__ import annotations
 

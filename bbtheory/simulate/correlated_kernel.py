@@ -1,9 +1,8 @@
-"""Loops of correlated binary units: the covariance of two thresholded Gaussians and its inverse, sampling, the
-local rule on correlated batches.
+"""Loops of correlated binary units: covariance of two cut Gaussians and its inverse, sampling, the local rule.
 
 With thresholds z, z' and latent correlation sin t the covariance of two units, each on where its Gaussian is
-below its threshold, is (1/2 pi) int_0^t exp(-(z^2 + z'^2 - 2 z z' sin u)/(2 cos^2 u)) du (Sheppard 1899; Drezner
-and Wesolowsky 1990). The integral is the covariance itself, so rare and weakly correlated units lose no digits.
+below its threshold, is (1/2 pi) int_0^t exp(-(z^2 + z'^2 - 2 z z' sin u)/(2 cos^2 u)) du (Sheppard 1899;
+Drezner and Wesolowsky 1990): the covariance itself, so rare and weakly correlated units lose no digits.
 """
 
 from __future__ import annotations
@@ -127,10 +126,7 @@ def sample_one_factor(rng, z, shared, n_samples):
         for i in range(n_units):
             if i == 0 or z[i] != z[i - 1]:
                 margin = z[i] - common
-                if own > 0.0:
-                    on_rate = normal_cdf(margin / own)
-                else:
-                    on_rate = 1.0 if margin > 0.0 else 0.0
+                on_rate = normal_cdf(margin / own) if own > 0.0 else float(margin > 0.0)
             out[s, i] = rng.random() < on_rate
     return out
 

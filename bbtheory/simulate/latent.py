@@ -95,8 +95,8 @@ def latent_correlation(on_rate: ArrayLike, correlation: ArrayLike) -> np.ndarray
             else:
                 low = middle
         raise ValueError(
-            "correlation must be one that Gaussians cut at a threshold can have, got one that asks them for a "
-            f"smallest eigenvalue of {smallest:.3g}: {low:.4g} times these correlations can be reached"
+            "correlation must be one that cut Gaussians can have, got one that asks for a smallest eigenvalue "
+            f"of {smallest:.3g}: {low:.4g} times these correlations can be reached"
         )
     return latent
 
@@ -109,8 +109,8 @@ def cut_correlation(on_rate: ArrayLike, latent: ArrayLike) -> np.ndarray:
     on_rate : array_like (n,)
         a_i in (0, 1).
     latent : float or array_like (n, n)
-        r_ij of the Gaussians: one for all pairs, or a symmetric matrix with unit diagonal. That it is positive
-        semi-definite is not checked: pairs are computed one by one.
+        r_ij of the Gaussians: one for all pairs, or a symmetric matrix with unit diagonal. That it is
+        positive semi-definite is not checked: pairs are computed one by one.
 
     Returns
     -------
