@@ -1,4 +1,4 @@
-"""Loops of correlated binary units: covariance of two cut Gaussians and its inverse, sampling, the local rule.
+"""Loops of correlated binary units: covariance of two cut Gaussians, its inverse, sampling, the local rule.
 
 With thresholds z, z' and latent correlation sin t the covariance of two units, each on where its Gaussian is
 below its threshold, is (1/2 pi) int_0^t exp(-(z^2 + z'^2 - 2 z z' sin u)/(2 cos^2 u)) du (Sheppard 1899;
@@ -120,13 +120,13 @@ def sample_one_factor(rng, z, shared, n_samples):
     n_units = z.size
     out = np.empty((n_samples, n_units), dtype=np.bool_)
     on_rate = 0.0
-    loading, own = math.sqrt(shared), math.sqrt(1.0 - shared)
+    loading = math.sqrt(shared)
+    own = max(math.sqrt(1.0 - shared), 1e-300)  # nothing of its own: a step, not 0/0
     for s in range(n_samples):
         common = loading * rng.standard_normal()
         for i in range(n_units):
             if i == 0 or z[i] != z[i - 1]:
-                margin = z[i] - common
-                on_rate = normal_cdf(margin / own) if own > 0.0 else float(margin > 0.0)
+                on_rate = normal_cdf((z[i] - common) / own)
             out[s, i] = rng.random() < on_rate
     return out
 

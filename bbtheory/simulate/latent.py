@@ -95,8 +95,8 @@ def latent_correlation(on_rate: ArrayLike, correlation: ArrayLike) -> np.ndarray
             else:
                 low = middle
         raise ValueError(
-            "correlation must be one that cut Gaussians can have, got one that asks for a smallest eigenvalue "
-            f"of {smallest:.3g}: {low:.4g} times these correlations can be reached"
+            "correlation must be one that cut Gaussians can have, got one that asks for a smallest "
+            f"eigenvalue of {smallest:.3g}: {low:.4g} times these correlations can be reached"
         )
     return latent
 
