@@ -104,7 +104,7 @@ class Config:
     interval: int = 50
     n_refreshes: int = 12
     n_samples: int = 4000
-    n_patterns: int = 200_000
+    n_patterns: int = 100_000
     seeds: tuple[int, ...] = tuple(range(100))
 
     def __post_init__(self) -> None:
@@ -180,7 +180,7 @@ class Result(Record):
     coupled_numbers : tuple of str
         slope, intercept, deviation: measured; ``*_predicted``: of the exact on-rates of coupled units;
         ``*_corrected``: after subtracting the shift that theory computes from measured on-rates and
-        correlations.
+        correlations. NaN where couplings cannot make units so correlated without switching all of them on.
     coupled : np.ndarray, shape (n_numbers, n_levels, n_seeds)
     optimum_numbers : tuple of str
         slope_ratio: slope over the multiplier of the budget; regret: entropy lost on the plain line, a share
@@ -357,7 +357,10 @@ def _coupled(config: Config, level: float, seed: int, noise_seed: int) -> np.nda
         p = pattern_probability(-beta * fan_out, strength * pattern)
         return measure_coding(states, weights=p).mean_abs_correlation
 
-    strength = _increasing_root(mean_correlation, level, _steep_end(mean_correlation, level))
+    enough = _steep_end(mean_correlation, level)
+    if np.isnan(enough):
+        return np.full(len(COUPLED_NUMBERS), np.nan)
+    strength = _increasing_root(mean_correlation, level, enough)
     coupling = strength * pattern
     drawn = simulate_patterns(
         pattern_probability(-beta * fan_out, coupling), config.n_patterns, seed=noise_seed
@@ -384,12 +387,14 @@ def _coupled(config: Config, level: float, seed: int, noise_seed: int) -> np.nda
 
 
 def _steep_end(f: Callable[[float], float], level: float) -> float:
-    """First strength of a doubling at which f has passed the level; it falls again where all units are on."""
+    """First strength at which f has passed the level, NaN if none: it falls again where all units are on."""
     strength = 0.02
-    while f(strength) < level:
-        strength *= 1.25
-        if strength > 10.0:
-            raise ValueError(f"correlations must be ones that coupled units reach, got {level}")
+    found = f(strength)
+    while found < level:
+        strength, before = 1.25 * strength, found
+        found = f(strength)
+        if found < before:
+            return np.nan
     return strength
 
 
