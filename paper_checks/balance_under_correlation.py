@@ -59,8 +59,8 @@ def check(result: Result) -> CheckResult:
         verdict=verdict,
         note=(
             f"slope over multiplier furthest from 1 and its 95 % interval: {result.holds[worst[0]]}s held, "
-            f"mean correlation {result.correlations[weak][worst[1]]:g}, {result.optimum.shape[-1]} seeds. It is "
-            f"within {TOLERANCE:.0%} with {', '.join(reach)}. On-rates on the plain line cost at most "
+            f"mean correlation {result.correlations[weak][worst[1]]:g}, {result.optimum.shape[-1]} seeds. It "
+            f"is within {TOLERANCE:.0%} with {', '.join(reach)}. On-rates on the plain line cost at most "
             f"{regret:.2%} of the entropy at weak correlation. Units under the controller have slope "
             f"{controller.min():.3f} to {controller.max():.3f} (beta {result.beta:g}) up to correlation "
             f"{result.correlations[-1]:g}"
