@@ -1,4 +1,4 @@
-"""Toy worlds that obey only the local rule, imported on first use."""
+"""Toy worlds that obey only the local rule: they use the theory's definitions, never its solutions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 # public name -> the module that defines it
 _EXPORTS = {
+    "CorrelatedActivity": "correlated",
+    "pattern_probability": "correlated",
+    "simulate_correlated": "correlated",
+    "simulate_patterns": "correlated",
+    "CorrelatedBalance": "correlated_balance",
+    "simulate_correlated_balance": "correlated_balance",
+    "correlation_bounds": "latent",
+    "cut_correlation": "latent",
+    "latent_correlation": "latent",
     "Controller": "population_rules",
     "Population": "population",
     "PopulationRun": "population_run",
@@ -20,6 +29,15 @@ _EXPORTS = {
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from .correlated import CorrelatedActivity as CorrelatedActivity
+    from .correlated import pattern_probability as pattern_probability
+    from .correlated import simulate_correlated as simulate_correlated
+    from .correlated import simulate_patterns as simulate_patterns
+    from .correlated_balance import CorrelatedBalance as CorrelatedBalance
+    from .correlated_balance import simulate_correlated_balance as simulate_correlated_balance
+    from .latent import correlation_bounds as correlation_bounds
+    from .latent import cut_correlation as cut_correlation
+    from .latent import latent_correlation as latent_correlation
     from .population import Population as Population
     from .population import simulate_population as simulate_population
     from .population_rules import Controller as Controller
