@@ -16,6 +16,14 @@ _EXPORTS = {
     "correlation_bounds": "latent",
     "cut_correlation": "latent",
     "latent_correlation": "latent",
+    "Controller": "population_rules",
+    "Population": "population",
+    "PopulationRun": "population_run",
+    "PopulationSettings": "population_rules",
+    "PopulationState": "population_run",
+    "PriceAdjustment": "population_rules",
+    "Threshold": "population_rules",
+    "simulate_population": "population",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -30,6 +38,14 @@ if TYPE_CHECKING:
     from .latent import correlation_bounds as correlation_bounds
     from .latent import cut_correlation as cut_correlation
     from .latent import latent_correlation as latent_correlation
+    from .population import Population as Population
+    from .population import simulate_population as simulate_population
+    from .population_rules import Controller as Controller
+    from .population_rules import PopulationSettings as PopulationSettings
+    from .population_rules import PriceAdjustment as PriceAdjustment
+    from .population_rules import Threshold as Threshold
+    from .population_run import PopulationRun as PopulationRun
+    from .population_run import PopulationState as PopulationState
 
 
 def __getattr__(name: str) -> Any:
