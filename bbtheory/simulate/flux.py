@@ -27,6 +27,7 @@ from bbtheory.simulate.flux_settings import (
 )
 
 GATES = ("constant", "sigmoid")
+ANY = "(-inf, inf)"
 SETTLED, UNSETTLED = "settled", "unsettled"
 
 
@@ -56,7 +57,7 @@ class FluxRun(Record):
     arrival : ndarray (n,) of int
         Steps taken before the weight was first absent; -1: never.
     travelling : ndarray (n,) of bool
-        On its way when the run ended: never absent in the window while t fell, or never present while it rose.
+        On its way at the end: never absent in the window while t fell, or never present while it rose.
     settling_step : int or None
         Steps after which the density of every later epoch lies within ``tolerance`` of the window's; None if
         that holds only inside the window.
@@ -120,7 +121,7 @@ def simulate_flux(
     tolerance: float = 0.01,
     seed: int = 0,
 ) -> FluxRun:
-    """Train presence variables under pressure, dL/dt = kappa w dL/dtheta + gamma/N, beside fixed or learning w.
+    """Train presence variables under pressure, dL/dt = kappa w dL/dtheta + gamma/N, with w fixed or learning.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def simulate_flux(
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
     state = State(
         t=_start(presence_start, n, rng),
-        w=np.array(loss.optimum if weight_start is None else each("weight_start", weight_start, "(-inf, inf)", n)),
+        w=loss.optimum.copy() if weight_start is None else each("weight_start", weight_start, ANY, n),
         t_moments=np.zeros((2, n)),
         w_moments=np.zeros((2, n)),
         powers=np.ones((2, 2)),

@@ -48,7 +48,7 @@ class State(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What is counted: per weight steps present, pull -w dL/dtheta summed over absent steps, first absence."""
+    """What is counted per weight: steps present, sum of the pull -w dL/dtheta while absent, first absence."""
 
     present: np.ndarray
     pull: np.ndarray
@@ -56,9 +56,7 @@ class Tally(NamedTuple):
 
 
 @njit(cache=True, error_model="numpy")
-def descend(
-    x: np.ndarray, gradient: np.ndarray, rule: Rule, moments: np.ndarray, powers: np.ndarray
-) -> None:
+def descend(x: np.ndarray, gradient: np.ndarray, rule: Rule, moments: np.ndarray, powers: np.ndarray) -> None:
     """Move x by one step of its optimizer."""
     if rule.adam:
         powers[0] *= rule.decay1

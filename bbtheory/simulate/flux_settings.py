@@ -1,4 +1,4 @@
-"""Settings of the flux world: the loss, the optimizers, and who sets the pressure. Checked at construction."""
+"""Settings of the flux world, checked at construction: loss, optimizers, and who sets the pressure."""
 
 from __future__ import annotations
 
@@ -39,12 +39,10 @@ class SolvableLoss:
     noise: np.ndarray | float = 0.0
 
     def __post_init__(self) -> None:
-        curvature = validate.array("curvature", self.curvature, "[0, inf)")
-        object.__setattr__(self, "curvature", curvature)
-        object.__setattr__(
-            self, "optimum", validate.array("optimum", self.optimum, shape=(curvature.size,))
-        )
-        object.__setattr__(self, "noise", each("noise", self.noise, "[0, inf)", curvature.size))
+        n = np.size(self.curvature)
+        object.__setattr__(self, "curvature", validate.array("curvature", self.curvature, "[0, inf)").copy())
+        object.__setattr__(self, "optimum", validate.array("optimum", self.optimum, shape=(n,)).copy())
+        object.__setattr__(self, "noise", each("noise", self.noise, "[0, inf)", n))
 
     @property
     def n_weights(self) -> int:
@@ -54,7 +52,7 @@ class SolvableLoss:
 
 @dataclass(frozen=True, eq=False)
 class RegressionLoss:
-    """Half the mean squared residual of a linear model, L = 1/(2 m) sum_i (x_i theta - y_i)^2, in minibatches.
+    """Half the mean squared residual of a linear model, L = 1/(2 m) sum_i (x_i theta - y_i)^2, by minibatch.
 
     Parameters
     ----------
@@ -76,11 +74,10 @@ class RegressionLoss:
     batch: int = 0
 
     def __post_init__(self) -> None:
-        features = validate.array("features", self.features, ndim=2)
+        features = validate.array("features", self.features, ndim=2).copy()
+        targets = validate.array("targets", self.targets, shape=(features.shape[0],)).copy()
         object.__setattr__(self, "features", features)
-        object.__setattr__(
-            self, "targets", validate.array("targets", self.targets, shape=(features.shape[0],))
-        )
+        object.__setattr__(self, "targets", targets)
         object.__setattr__(self, "batch", validate.integer("batch", self.batch, "[0, inf)"))
 
     @property
@@ -100,9 +97,15 @@ class RegressionLoss:
 
 
 def draw_regression(
-    optimum: ArrayLike, *, correlation: float, n_samples: int, noise: float = 0.0, batch: int = 0, seed: int = 0
+    optimum: ArrayLike,
+    *,
+    correlation: float,
+    n_samples: int,
+    noise: float = 0.0,
+    batch: int = 0,
+    seed: int = 0,
 ) -> RegressionLoss:
-    """Draw a regression whose neighbouring features correlate, corr(x_j, x_k) = rho^|j-k|, y = x w* + noise.
+    """Draw a regression of correlated features, corr(x_j, x_k) = rho^|j-k|, with labels y = x w* + noise.
 
     Parameters
     ----------
@@ -221,7 +224,7 @@ class PressureSchedule:
 
 
 def each(name: str, value: ArrayLike, domain: str, n: int) -> np.ndarray:
-    """Return one value per weight."""
+    """Return one value per weight, in an array of its own."""
     if np.ndim(value) == 0:
         return np.full(n, validate.real(name, value, domain))
-    return validate.array(name, value, domain, shape=(n,))
+    return validate.array(name, value, domain, shape=(n,)).copy()
