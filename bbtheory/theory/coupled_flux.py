@@ -24,6 +24,9 @@ from bbtheory import validate
 from bbtheory.records import ConvergenceError, Record
 
 _KAPPA = 0.25  # straight-through constant of the authors' code
+_PATIENCE = 10  # rounds without fewer broken conditions before they are mended one by one
+_MAX_PIVOTS = 100  # per weight; a few rounds in all are usual
+_ROUNDING = 1e-13  # of the terms of a sum: below it a condition counts as met
 _TOLERANCE = (
     1e-9  # of the conditions, relative to the pressure: the solver is finite, rounding is all there is
 )
@@ -69,7 +72,7 @@ class CoupledPresence(Record):
 def solve_coupled_presence(
     gram: ArrayLike, weight: ArrayLike, pressure: float, *, optimum: ArrayLike | None = None
 ) -> CoupledPresence:
-    """Presence of held weights of a quadratic loss under pressure, min 1/2 a^T M a + (d - gamma) . a in a box.
+    """Presence of held weights of a quadratic loss, min 1/2 a^T M a + (d - gamma) . a in [0, 1].
 
     Exact for SGD with or without momentum, any step size and any gradient noise of mean zero, once no t is
     on its way any more.
