@@ -193,7 +193,7 @@ def simulate_flux(
         gamma = level.pressure if schedule else pressures[epoch]
         world = World(gamma / n, gate == "sigmoid", learning is not None, flow_rule, learning_rule)
         density, mean_loss = _epoch(loss, rng, epoch * epoch_steps, epoch_steps, world, state, tally)
-        if not (np.isfinite(mean_loss) and np.isfinite(state.t).all()):
+        if not (np.isfinite(mean_loss) and np.isfinite(state.t).all() and np.isfinite(state.w).all()):
             raise ValueError(f"learning_rate must let the run stay finite, it diverged in epoch {epoch + 1}")
         end_density = float(np.mean(state.t >= 0))
         traces[:, epoch] = gamma, density, end_density, mean_loss
