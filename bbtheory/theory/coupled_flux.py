@@ -118,7 +118,7 @@ def solve_coupled_presence(
             c, c.T, rtol=1e-10, atol=0.0
         ):  # a product of float64 matrices is symmetric to this
             raise np.linalg.LinAlgError
-        np.linalg.cholesky(coupling)
+        np.linalg.cholesky(c)
     except np.linalg.LinAlgError:
         raise ValueError("gram must be symmetric and positive definite") from None
     absent = _least_in_box(coupling, gamma - constant)
