@@ -7,7 +7,7 @@ dies, where the power law starts; the same under momentum and Adam; the pressure
 set by the authors' schedulers, which aim at a target. Controls: a uniform spectrum has no power law; weights
 paired at random with their optima do not follow the law of the paired ones; without pressure nothing goes.
 
-Time: 3 min on one core (CPU preset), no accelerator. What would count against the law: a density off by more
+Time: 4 min on one core (CPU preset), no accelerator. What would count against the law: a density off by more
 than its sampling error, an exponent off 1/p by more than the finite-size term, a first death elsewhere than
 at density p/(p+1).
 """
@@ -156,8 +156,10 @@ class Result(Record):
         Log-log slope inside the window (where the law's density lies in it).
     predicted_exponent, limit_exponent : np.ndarray, shape (n_decays,)
         Slope of the closed form with its finite-size term at the same pressures; 1/p.
-    death_density, death_interval, predicted_death : np.ndarray, shape ([2,] n_decays)
-        Density at which the first weight dies; the prediction p/(p+1).
+    death_density, death_interval : np.ndarray, shape ([2,] n_decays)
+        Density at which the first weight dies, where the power law starts.
+    predicted_death, limit_death : np.ndarray, shape (n_decays,)
+        The closed form at gamma = F_n with its finite-size term; p/(p+1).
     fitted_break : np.ndarray, shape (n_decays,)
         Density at the upper break of three lines fitted to the mean curve under SGD.
     free_density, free_interval : float, np.ndarray
@@ -196,6 +198,7 @@ class Result(Record):
     death_density: np.ndarray
     death_interval: np.ndarray
     predicted_death: np.ndarray
+    limit_death: np.ndarray
     fitted_break: np.ndarray
     free_density: float
     free_interval: np.ndarray
@@ -322,7 +325,8 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
         limit_exponent=1.0 / decays,
         death_density=death,
         death_interval=death_interval,
-        predicted_death=decays / (decays + 1.0),
+        predicted_death=np.array([_death(config.n_weights, decay) for decay in config.decays]),
+        limit_death=decays / (decays + 1.0),
         fitted_break=np.array([_fitted_break(g, d) for g, d in zip(gamma, mean[0], strict=True)]),
         free_density=float(free),
         free_interval=free_interval,
@@ -413,6 +417,11 @@ def _first_death(flux: np.ndarray, offset: float, config: Config) -> float:
             return 0.5 * (before + held.final_density)
         before = held.final_density
     return np.nan
+
+
+def _death(n_weights: int, decay: float) -> float:
+    """Density of the closed form at the smallest flux."""
+    return float(derive_power_law(n_weights**-decay, n_weights=n_weights, decay=decay).density[0])
 
 
 def _stairs(config: Config) -> tuple[np.ndarray, np.ndarray]:
