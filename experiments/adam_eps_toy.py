@@ -7,7 +7,7 @@ the step at which weights are first absent, the density after a short run and af
 gamma/N. A second part counts the absent fraction of weights of large F/gamma, where Adam's second moment
 forgets between two absences. Control: SGD knows no eps and stands beside every row.
 
-Time: 3 min on one core (CPU preset), no accelerator. What would count against the theory: long runs that
+Time: 2 min on one core (CPU preset), no accelerator. What would count against the theory: long runs that
 settle at densities that differ with eps; a time to reach 0 that is not in proportion to eps plus the root
 mean square gradient.
 """
