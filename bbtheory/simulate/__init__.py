@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 # public name -> the module that defines it
 _EXPORTS = {
-    "FluxRun": "flux",
+    "FluxRun": "flux_run",
     "simulate_flux": "flux",
     "Optimizer": "flux_settings",
     "PressureSchedule": "flux_settings",
@@ -19,8 +19,8 @@ _EXPORTS = {
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
-    from .flux import FluxRun as FluxRun
     from .flux import simulate_flux as simulate_flux
+    from .flux_run import FluxRun as FluxRun
     from .flux_settings import Optimizer as Optimizer
     from .flux_settings import PressureSchedule as PressureSchedule
     from .flux_settings import RegressionLoss as RegressionLoss

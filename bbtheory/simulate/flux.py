@@ -7,17 +7,13 @@ as the slope of a logistic function, then of the penalty too). No law of density
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import ClassVar
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 from bbtheory import validate
-from bbtheory.records import Record
 from bbtheory.schedules import PressureState
 from bbtheory.simulate.flux_kernel import KAPPA, Rule, State, Tally, World, regression_epoch, solvable_epoch
+from bbtheory.simulate.flux_run import FluxRun, judge_window
 from bbtheory.simulate.flux_settings import (
     Optimizer,
     PressureSchedule,
@@ -28,82 +24,6 @@ from bbtheory.simulate.flux_settings import (
 
 GATES = ("constant", "sigmoid")
 ANY = "(-inf, inf)"
-SETTLED, UNSETTLED = "settled", "unsettled"
-
-
-@dataclass(frozen=True, eq=False)
-class FluxRun(Record):
-    """One training run under pressure, epoch by epoch, and each weight over the last epochs (the window).
-
-    Attributes
-    ----------
-    pressure : ndarray (n_epochs,)
-        gamma applied in each epoch.
-    density : ndarray (n_epochs,)
-        Fraction of weights present, mean over the forward passes of the epoch.
-    end_density : ndarray (n_epochs,)
-        The same after the epoch's last step: what a scheduler reads.
-    loss : ndarray (n_epochs,)
-        Mean loss over the steps, pressure not included.
-    n_weights, epoch_steps, n_measured : int
-        Weights; steps per epoch; epochs in the window.
-    presence : ndarray (n,)
-        Fraction of the window's forward passes in which each weight was present.
-    flux : ndarray (n,)
-        Measured flux: mean pull -kappa N w dL/dtheta while absent, over the window, in the unit of the
-        pressure (kappa = 1 in the sigmoid form); NaN for a weight that never was absent.
-    weight, presence_variable : ndarray (n,)
-        w and t after the last step.
-    arrival : ndarray (n,) of int
-        Steps taken before the weight was first absent; -1: never.
-    travelling : ndarray (n,) of bool
-        On its way at the end: never absent in the window while t fell, or never present while it rose.
-    settling_step : int or None
-        Steps after which the density of every later epoch lies within ``tolerance`` of the window's; None if
-        that holds only inside the window.
-    tolerance : float
-    status : str
-        "settled" if there is a settling step and at most a fraction ``tolerance`` is travelling, else
-        "unsettled": the densities say how long the run was, not where it would have ended.
-    """
-
-    KIND: ClassVar[str] = "flux_run"
-    UNITS: ClassVar = {
-        "presence": "presence",
-        "flux": "flux",
-        "weight": "weight",
-        "presence_variable": "presence_variable",
-        "arrival": "arrival",
-        "travelling": "travelling",
-    }
-    DERIVED: ClassVar = ("final_density", "n_travelling")
-
-    pressure: np.ndarray
-    density: np.ndarray
-    end_density: np.ndarray
-    loss: np.ndarray
-    n_weights: int
-    epoch_steps: int
-    n_measured: int
-    presence: np.ndarray
-    flux: np.ndarray
-    weight: np.ndarray
-    presence_variable: np.ndarray
-    arrival: np.ndarray
-    travelling: np.ndarray
-    settling_step: int | None
-    tolerance: float
-    status: str
-
-    @cached_property
-    def final_density(self) -> float:
-        """Mean presence over the window."""
-        return float(self.presence.mean())
-
-    @cached_property
-    def n_travelling(self) -> int:
-        """Weights still on their way."""
-        return int(self.travelling.sum())
 
 
 def simulate_flux(
@@ -203,10 +123,9 @@ def simulate_flux(
     with np.errstate(invalid="ignore"):
         flux = (1.0 if gate == "sigmoid" else KAPPA) * n * tally.pull / n_absent
     presence = tally.present / (n_measured * epoch_steps)
-    moved = state.t - at_window
-    travelling = ((presence == 1.0) & (moved < 0)) | ((presence == 0.0) & (moved > 0))
-    settling_step = _settling_step(traces[1], n_measured, float(presence.mean()), tolerance, epoch_steps)
-    is_settled = settling_step is not None and travelling.mean() <= tolerance
+    travelling, settling_step, status = judge_window(
+        traces[1], presence, state.t - at_window, n_measured, epoch_steps, tolerance
+    )
     return FluxRun(
         pressure=traces[0],
         density=traces[1],
@@ -223,7 +142,7 @@ def simulate_flux(
         travelling=travelling,
         settling_step=settling_step,
         tolerance=tolerance,
-        status=SETTLED if is_settled else UNSETTLED,
+        status=status,
     )
 
 
@@ -270,12 +189,3 @@ def _pressures(
 
 def _tally(n: int, arrival: np.ndarray) -> Tally:
     return Tally(present=np.zeros(n, dtype=np.int64), pull=np.zeros(n), arrival=arrival)
-
-
-def _settling_step(
-    density: np.ndarray, n_measured: int, final: float, tolerance: float, epoch_steps: int
-) -> int | None:
-    """Steps after which all epochs are within the tolerance of the final density; None inside the window."""
-    away = np.flatnonzero(np.abs(density - final) > tolerance)
-    n_epochs = int(away[-1]) + 1 if away.size else 0
-    return n_epochs * epoch_steps if n_epochs <= density.size - n_measured else None

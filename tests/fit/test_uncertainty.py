@@ -188,7 +188,7 @@ def test_students_p_is_scipys():
 def test_mean_interval_covers_at_its_level():
     rng = np.random.default_rng(0)
     mean, interval = u.mean_interval(rng.normal(2.0, 3.0, (8, 4000)))
-    covered = np.mean((interval[0] <= 2.0) & (2.0 <= interval[1]))
+    covered = np.mean((interval[0] <= 2.0) & (interval[1] >= 2.0))
     # standard error of a share of 4000 is 0.0034
     assert covered == pytest.approx(0.95, abs=0.014)
     assert interval.mean(axis=0) == pytest.approx(mean)

@@ -319,13 +319,13 @@ def test_eps_above_the_pressure_delays():
 
 
 def test_settling_step_is_the_last_entry():
-    from bbtheory.simulate.flux import _settling_step
+    from bbtheory.simulate.flux_run import find_settling_step
 
     density = np.array([1.0, 0.9, 0.5, 0.51, 0.49])
-    assert _settling_step(density, 2, 0.5, 0.02, 10) == 20
-    assert _settling_step(density, 3, 0.5, 0.02, 10) == 20
-    assert _settling_step(density, 4, 0.5, 0.02, 10) is None
-    assert _settling_step(density, 1, 0.5, 0.6, 10) == 0
+    assert find_settling_step(density, 2, 0.5, 0.02, 10) == 20
+    assert find_settling_step(density, 3, 0.5, 0.02, 10) == 20
+    assert find_settling_step(density, 4, 0.5, 0.02, 10) is None
+    assert find_settling_step(density, 1, 0.5, 0.6, 10) == 0
 
 
 # schedules
