@@ -96,7 +96,7 @@ def judge_window(
     epoch_steps: int,
     tolerance: float,
 ) -> tuple[np.ndarray, int | None, str]:
-    """Return travelling, settling_step and status of `FluxRun`; ``moved`` is the change of t in the window."""
+    """Return travelling, settling_step and status of `FluxRun`; ``moved`` is how far t went in it."""
     travelling = ((presence == 1.0) & (moved < 0)) | ((presence == 0.0) & (moved > 0))
     step = find_settling_step(density, n_measured, float(presence.mean()), tolerance, epoch_steps)
     settled = step is not None and travelling.mean() <= tolerance

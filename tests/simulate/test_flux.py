@@ -107,8 +107,7 @@ def test_sigmoid_gate_step_by_step():
 def test_full_batch_is_the_gradient_of_the_mean():
     loss = regression(batch=0)
     n, m = loss.n_weights, loss.targets.size
-    w, t = np.arange(1.0, n + 1), np.array([1.0, -1, 1, -1, 1])
-    slope = loss.features.T @ (loss.features @ (w * (t >= 0)) - loss.targets) / m
+    w = np.arange(1.0, n + 1)
     run = [
         simulate_flux(
             loss,
@@ -125,6 +124,24 @@ def test_full_batch_is_the_gradient_of_the_mean():
         slope = loss.features.T @ (loss.features @ (w * sign) - loss.targets) / m
         assert got.presence_variable == pytest.approx((sign or -1.0) - KAPPA * w * slope, rel=1e-12)
         assert got.loss[0] == pytest.approx(0.5 * np.mean((loss.features @ (w * sign) - loss.targets) ** 2))
+
+
+def test_minibatch_is_drawn_with_replacement():
+    loss, w = regression(batch=7), np.ones(5)
+    run = simulate_flux(
+        loss,
+        0.0,
+        n_epochs=1,
+        epoch_steps=1,
+        weight_start=w,
+        presence_start=1.0,
+        flow=Optimizer(learning_rate=1.0),
+        seed=4,
+    )
+    drawn = (np.random.default_rng(4).random(7) * 20).astype(int)
+    x, residual = loss.features[drawn], loss.features[drawn] @ w - loss.targets[drawn]
+    assert run.presence_variable == pytest.approx(1.0 - KAPPA * w * (x.T @ residual) / 7, rel=1e-12)
+    assert run.loss[0] == pytest.approx(0.5 * np.mean(residual**2))
 
 
 # two roads
