@@ -1,4 +1,4 @@
-"""Toy worlds that obey only the local rule, compiled with numba; names are imported on first use."""
+"""Toy worlds that obey only the local rule: they use the theory's definitions, never its solutions."""
 
 from __future__ import annotations
 
@@ -7,18 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 # public name -> the module that defines it
 _EXPORTS = {
-    "FluxRun": "flux_run",
+    "CorrelatedActivity": "correlated",
+    "pattern_probability": "correlated",
+    "simulate_correlated": "correlated",
+    "simulate_patterns": "correlated",
+    "CorrelatedBalance": "correlated_balance",
+    "simulate_correlated_balance": "correlated_balance",
     "simulate_flux": "flux",
+    "FluxRun": "flux_run",
     "Optimizer": "flux_settings",
     "PressureSchedule": "flux_settings",
     "RegressionLoss": "flux_settings",
     "SolvableLoss": "flux_settings",
     "draw_regression": "flux_settings",
+    "correlation_bounds": "latent",
+    "cut_correlation": "latent",
+    "latent_correlation": "latent",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from .correlated import CorrelatedActivity as CorrelatedActivity
+    from .correlated import pattern_probability as pattern_probability
+    from .correlated import simulate_correlated as simulate_correlated
+    from .correlated import simulate_patterns as simulate_patterns
+    from .correlated_balance import CorrelatedBalance as CorrelatedBalance
+    from .correlated_balance import simulate_correlated_balance as simulate_correlated_balance
     from .flux import simulate_flux as simulate_flux
     from .flux_run import FluxRun as FluxRun
     from .flux_settings import Optimizer as Optimizer
@@ -26,6 +41,9 @@ if TYPE_CHECKING:
     from .flux_settings import RegressionLoss as RegressionLoss
     from .flux_settings import SolvableLoss as SolvableLoss
     from .flux_settings import draw_regression as draw_regression
+    from .latent import correlation_bounds as correlation_bounds
+    from .latent import cut_correlation as cut_correlation
+    from .latent import latent_correlation as latent_correlation
 
 
 def __getattr__(name: str) -> Any:
