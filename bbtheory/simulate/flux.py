@@ -157,8 +157,7 @@ def _epoch(
 ) -> tuple[float, float]:
     """Train for one epoch; return mean density and mean loss."""
     if isinstance(loss, SolvableLoss):
-        noise = np.asarray(loss.noise)
-        what = loss.curvature, loss.optimum, noise, bool(noise.any())
+        what = loss.curvature, loss.optimum, loss.noise, bool(loss.noise.any())
         return solvable_epoch(rng, first_step, n_steps, *what, world, state, tally)
     what = loss.features, loss.targets, loss.batch
     return regression_epoch(rng, first_step, n_steps, *what, world, state, tally)

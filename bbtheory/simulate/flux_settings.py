@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +16,7 @@ RECURSIONS = {"follow": follow_trajectory, "ratchet": ratchet_pressure}
 RULES = ("sgd", "adam")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class SolvableLoss:
     """Loss whose weights do not interact, L = 1/2 sum_j lambda_j (theta_j - w*_j)^2, with gradient noise.
 
@@ -36,13 +37,13 @@ class SolvableLoss:
 
     curvature: np.ndarray
     optimum: np.ndarray
-    noise: np.ndarray | float = 0.0
+    noise: np.ndarray
 
-    def __post_init__(self) -> None:
-        n = np.size(self.curvature)
-        object.__setattr__(self, "curvature", validate.array("curvature", self.curvature, "[0, inf)").copy())
-        object.__setattr__(self, "optimum", validate.array("optimum", self.optimum, shape=(n,)).copy())
-        object.__setattr__(self, "noise", each("noise", self.noise, "[0, inf)", n))
+    def __init__(self, curvature: ArrayLike, optimum: ArrayLike, noise: ArrayLike = 0.0) -> None:
+        n = np.size(curvature)
+        object.__setattr__(self, "curvature", validate.array("curvature", curvature, "[0, inf)").copy())
+        object.__setattr__(self, "optimum", validate.array("optimum", optimum, shape=(n,)).copy())
+        object.__setattr__(self, "noise", each("noise", noise, "[0, inf)", n))
 
     @property
     def n_weights(self) -> int:
@@ -50,7 +51,7 @@ class SolvableLoss:
         return self.curvature.size
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class RegressionLoss:
     """Half the mean squared residual of a linear model, L = 1/(2 m) sum_i (x_i theta - y_i)^2, by minibatch.
 
@@ -71,14 +72,13 @@ class RegressionLoss:
 
     features: np.ndarray
     targets: np.ndarray
-    batch: int = 0
+    batch: int
 
-    def __post_init__(self) -> None:
-        features = validate.array("features", self.features, ndim=2).copy()
-        targets = validate.array("targets", self.targets, shape=(features.shape[0],)).copy()
-        object.__setattr__(self, "features", features)
-        object.__setattr__(self, "targets", targets)
-        object.__setattr__(self, "batch", validate.integer("batch", self.batch, "[0, inf)"))
+    def __init__(self, features: ArrayLike, targets: ArrayLike, batch: int = 0) -> None:
+        clean = validate.array("features", features, ndim=2).copy()
+        object.__setattr__(self, "features", clean)
+        object.__setattr__(self, "targets", validate.array("targets", targets, shape=clean.shape[:1]).copy())
+        object.__setattr__(self, "batch", validate.integer("batch", batch, "[0, inf)"))
 
     @property
     def n_weights(self) -> int:
@@ -208,7 +208,7 @@ class PressureSchedule:
         If a value is outside its domain.
     """
 
-    trajectory: tuple[float, ...]
+    trajectory: Sequence[float]
     recursion: str = "follow"
     step: float = 0.2
 

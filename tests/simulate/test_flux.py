@@ -503,4 +503,4 @@ def test_bad_draw(change, message):
 
 def test_settings_are_values():
     assert replace(Optimizer(), eps=1e-12) != Optimizer()
-    assert PressureSchedule([1.0, 0.5]) == PressureSchedule((1.0, 0.5))  # type: ignore[arg-type]
+    assert PressureSchedule([1.0, 0.5]) == PressureSchedule((1.0, 0.5))
