@@ -22,7 +22,7 @@ CLAIM = (
     "Time-averaged absent fractions of weights under pressure solve a box-constrained quadratic programme in "
     "the curvature of the loss; the duty-cycle law of separate weights is its diagonal case."
 )
-PAPER = "this project's derivation, bbtheory.theory.coupled_flux"
+PAPER = "this project's derivation, derive_coupled_presence"
 SOURCES = ("flux_correlated_toy",)
 OWN_THEORY = True
 

@@ -102,7 +102,7 @@ def solve_coupled_presence(
 
     References
     ----------
-    This project's derivation, for the model of Hyperflux (arXiv 2504.05349).
+    This project's derivation, ``derive_coupled_presence``, for the model of Hyperflux (arXiv 2504.05349).
     """
     w = validate.array("weight", weight)
     if (w == 0).any():
