@@ -13,6 +13,13 @@ _EXPORTS = {
     "simulate_patterns": "correlated",
     "CorrelatedBalance": "correlated_balance",
     "simulate_correlated_balance": "correlated_balance",
+    "simulate_flux": "flux",
+    "FluxRun": "flux_run",
+    "Optimizer": "flux_settings",
+    "PressureSchedule": "flux_settings",
+    "RegressionLoss": "flux_settings",
+    "SolvableLoss": "flux_settings",
+    "draw_regression": "flux_settings",
     "correlation_bounds": "latent",
     "cut_correlation": "latent",
     "latent_correlation": "latent",
@@ -35,6 +42,13 @@ if TYPE_CHECKING:
     from .correlated import simulate_patterns as simulate_patterns
     from .correlated_balance import CorrelatedBalance as CorrelatedBalance
     from .correlated_balance import simulate_correlated_balance as simulate_correlated_balance
+    from .flux import simulate_flux as simulate_flux
+    from .flux_run import FluxRun as FluxRun
+    from .flux_settings import Optimizer as Optimizer
+    from .flux_settings import PressureSchedule as PressureSchedule
+    from .flux_settings import RegressionLoss as RegressionLoss
+    from .flux_settings import SolvableLoss as SolvableLoss
+    from .flux_settings import draw_regression as draw_regression
     from .latent import correlation_bounds as correlation_bounds
     from .latent import cut_correlation as cut_correlation
     from .latent import latent_correlation as latent_correlation
