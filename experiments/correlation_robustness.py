@@ -31,6 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbtheory import balance_shift, fit_balance, match_code, solve_correlated, solve_coupled, validate
+from bbtheory.fit.uncertainty import mean_interval
 from bbtheory.measure import measure_activity, measure_coding
 from bbtheory.records import ConvergenceError, Record
 from bbtheory.simulate import (
@@ -230,20 +231,13 @@ class Result(Record):
     def interval(self, part: str, number: str) -> np.ndarray:
         """Mean over seeds and its 95 % interval, last axis (mean, low, high), of a number of a part."""
         values = getattr(self, part)[getattr(self, f"{part.removesuffix('s')}_numbers").index(number)]
-        return mean_interval(values)
+        return _with_interval(values)
 
 
-def mean_interval(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis and Student's 95 % interval of it, (..., 3); NaN left out."""
-    from scipy.special import stdtrit
-
-    n = np.isfinite(values).sum(axis=-1)
-    filled = np.where(np.isfinite(values), values, 0.0)
-    mean = np.where(n > 0, filled.sum(axis=-1) / np.maximum(n, 1), np.nan)
-    away = np.where(np.isfinite(values), values - mean[..., None], 0.0)
-    stderr = np.where(n > 1, np.sqrt((away**2).sum(axis=-1) / np.maximum(n * (n - 1), 1)), np.nan)
-    half = stdtrit(np.maximum(n - 1, 1), 0.975) * stderr
-    return np.stack([mean, mean - half, mean + half], axis=-1)
+def _with_interval(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis and its 95 % interval, (..., 3)."""
+    mean, (low, high) = mean_interval(np.moveaxis(values, -1, 0))
+    return np.stack([mean, low, high], axis=-1)
 
 
 def cells(config: Config) -> list[Config]:

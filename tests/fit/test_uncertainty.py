@@ -195,3 +195,7 @@ def test_mean_interval_covers_at_its_level():
     half = t.ppf(0.975, 2) * np.sqrt(1.0 / 3.0)
     assert u.mean_interval(np.array([1.0, 2.0, 3.0]))[1] == pytest.approx([2 - half, 2 + half])
     assert np.isnan(u.mean_interval(np.ones((1, 3)))[1]).all()
+    mean, ends = u.mean_interval(np.array([[1.0, np.nan], [2.0, np.nan], [3.0, 5.0], [np.nan, np.nan]]))
+    assert mean == pytest.approx([2.0, 5.0])
+    assert ends[:, 0] == pytest.approx([2 - half, 2 + half])
+    assert np.isnan(ends[:, 1]).all()
