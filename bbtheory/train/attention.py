@@ -27,7 +27,7 @@ from bbtheory.records import Record
 
 @dataclass(frozen=True, eq=False)
 class AttentionTraffic(Record):
-    """Attention received by each key token of each head, and the links it drives: a row per head and token."""
+    """Attention received by each key token of each head, and the links it drives: a row per head, token."""
 
     KIND: ClassVar[str] = "attention_traffic"
     UNITS: ClassVar[Mapping[str, str]] = {n: n for n in ("head", "token", "on_rate", "fan_out", "traffic")}
