@@ -11,17 +11,43 @@ if importlib.util.find_spec("torch") is None:
 
 # public name -> the module that defines it
 _EXPORTS = {
+    "Activity": "activity",
+    "AttentionTraffic": "attention",
+    "measure_attention": "attention",
+    "BudgetedBroadcast": "budgeted_broadcast",
     "Dataset": "data",
     "MissingDataError": "data",
     "load_data": "data",
+    "History": "history",
+    "UnitTable": "measurement",
+    "measure_model": "measurement",
+    "NonFiniteError": "masked_model",
+    "Pruner": "pruner",
+    "keep_largest": "selection",
+    "keep_largest_overall": "selection",
+    "LayerReport": "unit_report",
+    "PruningReport": "unit_report",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from .activity import Activity as Activity
+    from .attention import AttentionTraffic as AttentionTraffic
+    from .attention import measure_attention as measure_attention
+    from .budgeted_broadcast import BudgetedBroadcast as BudgetedBroadcast
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
+    from .history import History as History
+    from .masked_model import NonFiniteError as NonFiniteError
+    from .measurement import UnitTable as UnitTable
+    from .measurement import measure_model as measure_model
+    from .pruner import Pruner as Pruner
+    from .selection import keep_largest as keep_largest
+    from .selection import keep_largest_overall as keep_largest_overall
+    from .unit_report import LayerReport as LayerReport
+    from .unit_report import PruningReport as PruningReport
 
 
 def __getattr__(name: str) -> Any:

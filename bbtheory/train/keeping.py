@@ -1,0 +1,69 @@
+"""Keeping the links of the best scores: over the whole network, in each layer, or in each unit's fan-in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from bbtheory.train.allocation import even_degrees, layer_links
+from bbtheory.train.masking import MaskedWeight, count_kept
+from bbtheory.train.selection import keep_largest, keep_largest_overall
+
+ALLOCATIONS = ("network", "layer", "row")
+
+
+def keep_best(
+    weights: Mapping[str, MaskedWeight], scores: Mapping[str, torch.Tensor], density: float, allocation: str
+) -> dict[str, torch.Tensor]:
+    """Masks of the best links, as many as the density asks for; ties to the earlier layer, the lower index.
+
+    Parameters
+    ----------
+    weights : mapping of layer name to MaskedWeight
+    scores : mapping of layer name to tensor
+        In the shape of the masks, larger = keep.
+    density : float
+        Kept / all weights; met within one link, over the network or in each layer.
+    allocation : {"network", "layer", "row"}
+        Who competes: all links (by score per weight where links differ in size), those of a layer, or those
+        of a unit's row, the rows of a layer keeping equally many.
+
+    Returns
+    -------
+    dict of bool tensors
+    """
+    if allocation == "network":
+        return _keep_overall(weights, scores, density)
+    sizes = [weight.mask.numel() for weight in weights.values()]
+    links = layer_links(sizes, [weight.link_size for weight in weights.values()], density)
+    masks = {}
+    for (name, weight), count in zip(weights.items(), links, strict=True):
+        rows = weight.rows(scores[name])
+        if allocation == "layer":
+            mask = keep_largest(rows.reshape(1, -1), count)
+        else:
+            mask = keep_largest(rows, even_degrees(weight.n_out, weight.fan_in_limit, count))
+        masks[name] = mask.reshape(weight.mask.shape)
+    return masks
+
+
+def _keep_overall(
+    weights: Mapping[str, MaskedWeight], scores: Mapping[str, torch.Tensor], density: float
+) -> dict[str, torch.Tensor]:
+    sizes = [weight.link_size for weight in weights.values()]
+    links = sum(weight.mask.numel() for weight in weights.values())
+    competing = [
+        scores[name] / w.link_size if w.link_size > 1 else scores[name] for name, w in weights.items()
+    ]
+    if len(set(sizes)) == 1:
+        return dict(zip(weights, keep_largest_overall(competing, round(density * links)), strict=True))
+    budget = round(density * sum(weight.parameter.numel() for weight in weights.values()))
+    # masks of more links contain those of fewer: bisect the most links that the budget pays
+    low, high = 0, links + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        masks = keep_largest_overall(competing, middle)
+        paid = sum(count_kept(mask) * size for mask, size in zip(masks, sizes, strict=True))
+        low, high = (middle, high) if paid <= budget else (low, middle)
+    return dict(zip(weights, keep_largest_overall(competing, low), strict=True))

@@ -1,0 +1,205 @@
+"""A model with masks on its weights and counters on its units: what is kept, what is seen, what holds."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import torch
+from torch import nn
+
+from bbtheory import validate
+from bbtheory.train.activity import DEFINITIONS, Activity, Padding, remove_dead_taps, watch_layers
+from bbtheory.train.layers import choose_layers, find_layers, masked_weights, place_activities
+from bbtheory.train.masking import DORMANT, GRANULARITIES
+from bbtheory.train.optimizers import OptimizerWatch
+from bbtheory.train.tracing import trace_layers
+
+
+class NonFiniteError(ValueError):
+    """Weights or activations are NaN or infinite: the refresh was refused, the last masks are in place."""
+
+
+class MaskedModel:
+    """The base of `Pruner`: masks, on-rates and the optimizer's memory, without a rule that changes masks.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+    layers, exclude, granularity, dormant, activations, inputs, on, scale, optimizer : see `Pruner`
+    count_activity : bool
+        Whether on-rates are counted.
+
+    Attributes
+    ----------
+    graph : dict of Layer
+        Every layer of the model, pruned or not.
+    weights : dict of MaskedWeight
+        Those that are pruned, by layer name.
+    activities : dict of Activity
+        Of the layers that an activation follows, by layer name; empty where on-rates are not counted.
+    padding : Padding
+        Set ``padding.valid`` to a boolean tensor, such as (batch, tokens), to leave padding uncounted.
+    reduce : callable, optional
+        Sums a list of tensors over processes, in place.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        layers: Sequence[str | tuple[nn.Module, str]] | None,
+        exclude: Sequence[str],
+        granularity: str,
+        dormant: str,
+        activations: Mapping[str, str | nn.Module] | None,
+        inputs: Mapping[str, str | Sequence[str]] | None,
+        on: str,
+        scale: float,
+        optimizer: torch.optim.Optimizer | None,
+        count_activity: bool,
+    ):
+        self.model = validate.instance("model", model, nn.Module)
+        validate.choice("granularity", granularity, GRANULARITIES)
+        validate.choice("dormant", dormant, DORMANT)
+        validate.choice("on", on, DEFINITIONS)
+        validate.real("scale", scale, "(0, inf)")
+        self.graph = find_layers(model)
+        chosen = choose_layers(model, self.graph, layers, exclude)
+        trace_layers(model, self.graph)
+        place_activities(model, self.graph, activations, inputs)
+        self.weights = masked_weights(self.graph, chosen, granularity, dormant)
+        self.padding = Padding()
+        self.activities: dict[str, Activity] = {}
+        if count_activity:
+            self.activities = watch_layers(self.graph, on=on, scale=scale, padding=self.padding)
+        self.reduce: Callable[[list[torch.Tensor]], None] | None = None
+        self._enforce_each_step = False
+        self._check_leaks = False
+        self._watch = OptimizerWatch(self.weights.values(), optimizer)
+        self._attach()
+
+    # -- what is kept
+
+    @property
+    def n_weights(self) -> int:
+        """Prunable weights of the pruned layers."""
+        return sum(weight.parameter.numel() for weight in self.weights.values())
+
+    @property
+    def n_kept(self) -> int:
+        """Kept weights of the pruned layers, now."""
+        return sum(weight.n_kept for weight in self.weights.values())
+
+    @property
+    def current_density(self) -> float:
+        """Kept / prunable weights of the pruned layers, now."""
+        return self.n_kept / self.n_weights
+
+    def verify(self) -> None:
+        """Check that every cut weight is zero and that no dormant value lies at a kept weight.
+
+        Raises
+        ------
+        ValueError
+            Naming the first layer where it is not so.
+        """
+        for name, weight in self.weights.items():
+            weight.follow()
+            if weight.leaks():
+                raise ValueError(
+                    f"layer {name!r} must be zero where its mask is cut, got other weights there"
+                )
+            if weight.dormant is not None and bool((weight.dormant * weight.per_weight(weight.mask)).any()):
+                raise ValueError(f"layer {name!r} must have no dormant value at a kept weight, got one")
+
+    def remove(self) -> None:
+        """Take every hook out: a plain model is left, cut weights zero, with the state_dict of its class."""
+        for weight in self.weights.values():
+            weight.detach()
+        for activity in self.activities.values():
+            activity.detach()
+        self._watch.close()
+
+    # -- what is seen
+
+    def statistics(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        """Sums of on-events and of chances of each layer, of all processes together, float64 on the CPU."""
+        sums = {name: (a.total.clone(), a.count.clone()) for name, a in self.activities.items()}
+        if self.reduce is not None:
+            self.reduce([tensor for pair in sums.values() for tensor in pair])
+        return {
+            name: (s.to("cpu", torch.float64), n.to("cpu", torch.float64)) for name, (s, n) in sums.items()
+        }
+
+    def on_rates(self) -> dict[str, torch.Tensor]:
+        """Long-term on-rate of each unit of each layer that has been seen, S/N, float64 on the CPU."""
+        return {name: s / n for name, (s, n) in self.statistics().items() if n > 0}
+
+    # -- copies
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy with the model; copied in one call with other objects, they share one copy of it."""
+        twin = type(self).__new__(type(self))
+        memo[id(self)] = twin
+        for name, value in self.__dict__.items():
+            if isinstance(value, torch.Generator):
+                copied = torch.Generator(value.device)
+                copied.set_state(value.get_state())
+            else:
+                copied = copy.deepcopy(value, memo)
+            setattr(twin, name, copied)
+        twin._attach()
+        return twin
+
+    # -- inside
+
+    def _attach(self) -> None:
+        remove_dead_taps(self.model)
+        for weight in self.weights.values():
+            weight.attach()
+        for activity in self.activities.values():
+            activity.attach()
+
+    def _require_seen(self) -> None:
+        if self.activities and all(float(activity.count) == 0.0 for activity in self.activities.values()):
+            raise ValueError(
+                "step() must follow a forward pass in training mode, got none: "
+                f"nothing has been seen of {', '.join(self.activities)}"
+            )
+
+    def _require_finite(self, step: int) -> None:
+        stays = f"refresh at step {step} refused, the masks stay as they are"
+        for name, weight in self.weights.items():
+            if not weight.finite():
+                raise NonFiniteError(f"weights of layer {name!r} must be finite numbers, got others: {stays}")
+        sick = [name for name, a in self.activities.items() if not bool(torch.isfinite(a.health))]
+        for name in sick:  # a later refresh judges what is seen from now on
+            self.activities[name].health.zero_()
+        if sick:
+            raise NonFiniteError(
+                f"activations of layer {sick[0]!r} must be finite numbers, got others: {stays}"
+            )
+
+    def _keep_cut_at_zero(self) -> None:
+        """Enforce the masks where an optimizer is known to move cut weights; look once whether it does."""
+        if self._check_leaks and not self._enforce_each_step:
+            leaking = [name for name, weight in self.weights.items() if weight.leaks()]
+            if leaking:
+                self._enforce_each_step = True
+                warnings.warn(
+                    f"the optimizer moves cut weights of {', '.join(leaking)} without a gradient (it mixes "
+                    "the entries of a weight, or something else writes to it): masks are enforced after "
+                    "every step, at the cost of one more pass",
+                    stacklevel=4,
+                )
+        self._check_leaks = False
+        if self._enforce_each_step:
+            for weight in self.weights.values():
+                weight.enforce()
+
+    def _record_gradients(self, wanted: bool) -> None:
+        for weight in self.weights.values():
+            weight.record_gradient = wanted

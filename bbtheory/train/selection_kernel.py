@@ -1,0 +1,216 @@
+"""The selection of selection.py as compiled loops over a tensor's own memory; loaded where it pays.
+
+Numbers are compared by their bits: those of a non-negative IEEE number, read as an integer, are in the order of
+the numbers themselves. One bisection over integers so serves every float type, and it vectorises. The keys keep
+the numbers' own width: wider ones would halve the lanes.
+
+Each ``select_`` takes bits (C-contiguous integers of the floats' width), ``infinity`` (the bits of +inf, same
+type) and ``magnitude`` (compare |x| in place of x), fills ``out`` (bool, same shape) and returns the row, column
+or part in which it found a NaN, or -1; ``out`` is then not to be used.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+# columns searched together: one cache line of float32, so that no line of the tensor is read twice
+_TILE = 16
+# a power of two between the columns of a tile would put all of them into the same few sets of the cache
+_PAD = 24
+# steps of a bisection between looks at the keys left in its bracket: one value tied in many places ends it
+_TIGHTEN = 8
+# bits told apart in one pass over all tensors: counts of 2^16 digits stay in the second-level cache
+_DIGIT = 16
+
+
+@njit(inline="always", error_model="numpy")
+def _key(bits, largest, magnitude):
+    """Return an integer in the order of the numbers, the same for 0 and -0."""
+    size = bits & largest
+    return size if magnitude or bits >= 0 else -size
+
+
+@njit(cache=True, error_model="numpy")
+def _reaching(keys, t):
+    """Return how many keys are >= t."""
+    n = np.int32(0)
+    for i in range(keys.size):
+        n = np.int32(n + np.int32(keys[i] >= t))  # a sum in int64 would halve the lanes
+    return np.int64(n)
+
+
+@njit(cache=True, error_model="numpy")
+def _range(keys):
+    """Return the smallest and the largest key."""
+    low = high = keys[0]
+    for i in range(1, keys.size):
+        low = min(low, keys[i])
+        high = max(high, keys[i])
+    return np.int64(low), np.int64(high)
+
+
+@njit(cache=True, error_model="numpy")
+def _tightened(keys, lower, last):
+    """Return the smallest key >= lower, and the largest <= last plus 1."""
+    low, high = last, lower
+    for i in range(keys.size):
+        low = min(low, keys[i] if keys[i] >= lower else last)
+        high = max(high, keys[i] if keys[i] <= last else lower)
+    return np.int64(low), np.int64(high) + 1
+
+
+@njit(cache=True, error_model="numpy")
+def _threshold(keys, low, high, k):
+    """Return (t, extra): the k largest are the keys >= t but the last ``extra`` of those equal to t.
+
+    Bisection between ``low``, the smallest key, which all reach, and ``high`` + 1, which none does. It ends as
+    soon as k keys reach the middle, mostly after few more than log2(n) steps, or where the bracket holds a
+    single value, which is tied then.
+    """
+    lower, upper = low, high + 1
+    if k == 0:
+        return upper, 0
+    if k == keys.size:
+        return lower, 0
+    reached = keys.size
+    step = 0
+    while lower + 1 < upper:
+        middle = (lower >> 1) + (upper >> 1) + (lower & upper & 1)  # the difference of two keys may overflow
+        n = _reaching(keys, keys.dtype.type(middle))
+        if n == k:
+            return middle, 0
+        if n > k:
+            lower, reached = middle, n
+        else:
+            upper = middle
+        step += 1
+        if step % _TIGHTEN == 0:
+            lower, upper = _tightened(keys, keys.dtype.type(lower), keys.dtype.type(upper - 1))
+    return lower, reached - k
+
+
+@njit(cache=True, error_model="numpy")
+def _keep(keys, t, extra, out):
+    """Write the mask of one row."""
+    for i in range(keys.size):
+        out[i] = keys[i] >= t
+    i = keys.size
+    while extra > 0:
+        i -= 1
+        if keys[i] == t:
+            out[i] = False
+            extra -= 1
+
+
+@njit(cache=True, error_model="numpy")
+def select_rows(bits, counts, infinity, magnitude, out):
+    """Keep the ``counts[r]`` largest of each row."""
+    n_rows, n = bits.shape
+    largest = bits.dtype.type(np.iinfo(bits.dtype).max)
+    keys = np.empty(n, bits.dtype)
+    for r in range(n_rows):
+        for i in range(n):
+            keys[i] = _key(bits[r, i], largest, magnitude)
+        low, high = _range(keys)
+        if high > infinity or low < -infinity:
+            return r
+        t, extra = _threshold(keys, low, high, counts[r])
+        _keep(keys, keys.dtype.type(t), extra, out[r])
+    return -1
+
+
+@njit(cache=True, error_model="numpy")
+def _gather(bits, largest, magnitude, tile):
+    """Write the keys of some columns into the rows of ``tile``, a few lines of the tensor at a time."""
+    n, width = bits.shape
+    for start in range(0, n, _TILE):
+        stop = min(start + _TILE, n)
+        for c in range(width):
+            for i in range(start, stop):
+                tile[c, i] = _key(bits[i, c], largest, magnitude)
+
+
+@njit(cache=True, error_model="numpy")
+def select_columns(bits, counts, infinity, magnitude, out):
+    """Keep the ``counts[c]`` largest of each column, tile by tile: gathered, searched as rows, spread again."""
+    n, n_columns = bits.shape
+    largest = bits.dtype.type(np.iinfo(bits.dtype).max)
+    tile = np.empty((_TILE, n + _PAD), bits.dtype)
+    thresholds = np.empty(_TILE, bits.dtype)
+    for first in range(0, n_columns, _TILE):
+        width = min(_TILE, n_columns - first)
+        _gather(bits[:, first : first + width], largest, magnitude, tile)
+        ties = np.zeros(_TILE, np.int64)
+        for c in range(width):
+            keys = tile[c, :n]
+            low, high = _range(keys)
+            if high > infinity or low < -infinity:
+                return first + c
+            t, ties[c] = _threshold(keys, low, high, counts[first + c])
+            thresholds[c] = keys.dtype.type(t)
+        for i in range(n):
+            for c in range(width):
+                out[i, first + c] = (
+                    bits.dtype.type(_key(bits[i, first + c], largest, magnitude)) >= thresholds[c]
+                )
+        for c in range(width):
+            i = n
+            while ties[c] > 0:
+                i -= 1
+                if tile[c, i] == thresholds[c]:
+                    out[i, first + c] = False
+                    ties[c] -= 1
+    return -1
+
+
+@njit(cache=True, error_model="numpy")
+def count_digits(bits, infinity, magnitude, base, shift, histogram):
+    """Add the keys of one tensor to the histogram of ``(key >> shift) - base``; return whether one is a NaN.
+
+    What lies outside of the histogram is not counted.
+    """
+    largest = bits.dtype.type(np.iinfo(bits.dtype).max)
+    nan = False
+    for i in range(bits.size):
+        key = np.int64(_key(bits[i], largest, magnitude))
+        nan |= key > infinity or key < -infinity
+        digit = (key >> shift) - base
+        if 0 <= digit < histogram.size:
+            histogram[digit] += 1
+    return nan
+
+
+@njit(cache=True, error_model="numpy")
+def keep_above(bits, magnitude, t, quota, out):
+    """Keep the keys above ``t`` and the first ``quota`` of those equal to it; return what is left of it."""
+    largest = bits.dtype.type(np.iinfo(bits.dtype).max)
+    for i in range(bits.size):
+        key = np.int64(_key(bits[i], largest, magnitude))
+        tied = key == t and quota > 0
+        out[i] = key > t or tied
+        quota -= np.int64(tied)
+    return quota
+
+
+def select_overall(parts, count, infinity, magnitude, outs):
+    """Keep the ``count`` largest of all ``parts`` (flat arrays of one type), found digit by digit of 16 bits."""
+    width = 8 * parts[0].dtype.itemsize
+    base = -(1 << (_DIGIT - 1))
+    above = 0
+    for shift in range(width - _DIGIT, -1, -_DIGIT):
+        histogram = np.zeros(1 << _DIGIT, np.int64)
+        for index, bits in enumerate(parts):
+            if count_digits(bits, infinity, magnitude, base, shift, histogram):
+                return index
+        reaching = above + np.cumsum(histogram[::-1])
+        place = int(
+            np.searchsorted(reaching, count)
+        )  # the first digit from above with which count is reached
+        above = int(reaching[place - 1]) if place else above
+        digit = base + histogram.size - 1 - place
+        base = digit << _DIGIT
+    quota = count - above
+    for bits, out in zip(parts, outs, strict=True):
+        quota = keep_above(bits, magnitude, digit, quota, out)
+    return -1
