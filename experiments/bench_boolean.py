@@ -2,10 +2,10 @@
 
 Source: none, this is this project's own training loop. The same network, batch, optimizer (Adam, float32)
 and task; each contender draws its own fresh examples in every step. Peers: PyTorch eager (its modules, its
-Adam, a Python loop) and JAX (one jitted lax.scan over the steps); JAX once more on one fixed batch, where ours
-still draws its examples. Each contender is a process of its own, held to one core and one thread, warmed up and
-timed in turn with ours; a time is that of the loop alone. Many seeds are two processes of ours, one on each
-core, beside one and two of PyTorch. The compilation of the first call has its own rows.
+Adam, a Python loop) and JAX (one jitted lax.scan over the steps); JAX once more on one fixed batch, where
+ours still draws its examples. Each contender is a process of its own, held to one core and one thread, warmed
+up and timed in turn with ours; a time is that of the loop alone. Many seeds are two processes of ours, one on
+each core, beside one and two of PyTorch. The compilation of the first call has its own rows.
 
 Time: 4 min on two cores (CPU preset), no accelerator. What would count against it, on a quiet machine: XOR
 less than 6 times PyTorch's speed or slower than JAX, the DNF less than 15 times PyTorch's or 1.3 times JAX's,
@@ -43,6 +43,7 @@ CASES: dict[str, tuple[BooleanTask, tuple[int, ...]]] = {
     "noisy XOR 2-64-64-1": (xor(input_noise=0.2), (64, 64)),
     "DNF 16-64-1": (rare_and_common_dnf(4, 4), (64,)),
 }
+N_CORES = 2
 RATE, DECAY1, DECAY2, EPS = 1e-3, 0.9, 0.999, 1e-8
 _ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
@@ -178,9 +179,10 @@ def serve() -> None:
         n_steps, n_networks = json.loads(line)
         try:
             begin = time.perf_counter()
-            for _ in range(n_networks):
-                loops = loops or [make(task, hidden, batch, seed)]
-                loops[0](n_steps)
+            for i in range(n_networks):
+                if i == len(loops):
+                    loops.append(make(task, hidden, batch, seed + i * N_CORES + core))
+                loops[i](n_steps)
             print(json.dumps(time.perf_counter() - begin), flush=True)
         except ImportError as error:
             print(json.dumps(str(error.name)), flush=True)
@@ -233,7 +235,7 @@ def _many(config: Config, n_peers: int) -> Row:
     with ExitStack() as stack:
         ours, theirs = (
             [stack.enter_context(Contender(name, case, config, core)) for core in range(many)]
-            for name, many in (("ours", 2), (PEERS[0], n_peers))
+            for name, many in (("ours", N_CORES), (PEERS[0], n_peers))
         )
 
         def together(team: list[Contender]) -> float:

@@ -6,17 +6,17 @@ import numpy as np
 
 from bbtheory import validate
 from bbtheory.simulate import boolean_kernel as kernel
-from bbtheory.simulate.boolean_network import Network, aligned
-from bbtheory.simulate.boolean_refresh import refresh
-from bbtheory.simulate.boolean_run import (
+from bbtheory.simulate.boolean_assessment import (
     MAX_EXACT,
     N_SAMPLED,
-    BooleanRun,
     assess,
     examples,
     loss_and_accuracy,
     propagate,
 )
+from bbtheory.simulate.boolean_network import Network, aligned
+from bbtheory.simulate.boolean_refresh import refresh
+from bbtheory.simulate.boolean_run import BooleanRun
 from bbtheory.simulate.boolean_settings import Pruning, Training
 from bbtheory.tasks import BooleanTask
 
@@ -63,8 +63,9 @@ def simulate_boolean(
     1.0
     """
     validate.instance("task", task, BooleanTask)
-    training = validate.instance("training", Training() if training is None else training, Training)
-    pruning = validate.instance("pruning", Pruning() if pruning is None else pruning, Pruning)
+    training, pruning = training or Training(), pruning or Pruning()
+    validate.instance("training", training, Training)
+    validate.instance("pruning", pruning, Pruning)
     seed = validate.integer("seed", seed, "[0, inf)")
     _check_layers(training, pruning)
     initial, scores, judged, stream = np.random.SeedSequence(seed).spawn(4)
