@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bbtheory import validate
@@ -51,6 +53,11 @@ def simulate_boolean(
     ValueError
         If an argument is of the wrong type, or the settings name a matrix that the network lacks or the
         actuator cannot act on.
+
+    Notes
+    -----
+    The same seed gives the same bits, whatever the threads of BLAS. Products as small as these run best on
+    one: set OPENBLAS_NUM_THREADS=1, or expect a crawl where cores are shared.
 
     References
     ----------
@@ -165,15 +172,15 @@ class Trainer:
         )
         self._adam = training.optimizer == "adam"
         self._decay, self._average = ema_decay, np.zeros(n_hidden)
-        self._state = np.uint64(stream)
+        self.state = np.uint64(stream)  # the counter of the random stream
 
-    def run(self, n_steps: int) -> None:
-        """Train for n steps."""
-        self._state, right = kernel.train(
+    def run(self, n_steps: int, train: Callable[..., tuple[int, int]] = kernel.train) -> None:
+        """Train for n steps; ``train`` is the compiled loop."""
+        state, right = train(
             self._flat, self._views, self._buffers, self._task, self._rates, self._adam,
-            self._average, self._decay, self._state, self.done, n_steps,
+            self._average, self._decay, self.state, self.done, n_steps,
         )  # fmt: skip
-        self._state = np.uint64(self._state)
+        self.state = np.uint64(state)
         self.done += n_steps
         self.right += right
 
