@@ -92,6 +92,12 @@ def test_local_rule(rule):
     np.testing.assert_array_equal(after(kept, regrow=True), kept)
 
 
+def test_traffic_at_the_threshold_is_spared():
+    kept = np.ones((1, 8), bool)
+    pruning_kernel.cut_weakest(np.arange(8.0)[None], kept, np.array([0.5]), 2.0, 0, 8, 0, True)
+    np.testing.assert_array_equal(kept[0], np.arange(8) >= 4)
+
+
 def test_whole_counts_meet_the_total():
     np.testing.assert_array_equal(whole_counts(np.full(4, 2.5), 10), [3, 3, 2, 2])
     np.testing.assert_array_equal(whole_counts(np.array([1.2, 1.7, 3.0]), 6), [1, 2, 3])
@@ -262,6 +268,14 @@ def test_rescale_keeps_the_variance_of_random_masks(rescale):
     ratio = 300 * 2.0 / float((effective**2).sum())
     kept = ratio == pytest.approx(1.0, rel=N_STDERR * math.sqrt(2 / 36_000))
     assert kept == (rescale != "none")
+
+
+@pytest.mark.parametrize("rescale", ["forward", "incremental", "weight"])
+def test_the_output_is_not_rescaled(rescale):
+    network, plain = network_of(), network_of()
+    refreshed(network, Pruning("random", layers=(2,), density=0.5, rescale=rescale))
+    np.testing.assert_array_equal(network.full(2), plain.full(2))
+    assert all(np.all(scale == 1) for scale in network.scales)
 
 
 def test_units_without_links_are_left_alone():

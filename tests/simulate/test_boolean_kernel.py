@@ -252,6 +252,14 @@ def test_noise_on_examples():
     assert off((target != task.labels(inputs)).mean(), 0.21, n) > 2 * N_STDERR
 
 
+def test_no_random_number_is_used_twice():
+    task, n = xor(n_distractors=1, input_noise=0.4, label_noise=0.2), 30
+    bits, values, target = np.zeros((5, n), np.uint8), np.zeros((3, n)), np.zeros(n)
+    end = kernel.draw_examples(np.uint64(7), task_arrays(task, FLOAT64), bits, values, target)
+    # three inputs, the label, noise on three inputs
+    assert int(end) == (7 + 7 * n * STEP) % 2**64
+
+
 # jitted against Python
 
 
