@@ -267,7 +267,8 @@ class BudgetedBroadcast(Pruner):
         gradient = weight.take_dead_gradient() if self.needs_gradient else None
         if gradient is not None:
             size = weight.per_link(gradient.abs_())
-            return size / size.amax().clamp(min=torch.finfo(size.dtype).tiny)
+            largest = whole(size.flatten(1).amax(1)).amax()
+            return size / float(largest.clamp(min=torch.finfo(size.dtype).tiny))
         return torch.rand(like.shape, generator=self.generator).to(like.device, like.dtype)
 
     def _check_floor(self) -> None:

@@ -112,7 +112,9 @@ class MaskedModel:
                 raise ValueError(
                     f"layer {name!r} must be zero where its mask is cut, got other weights there"
                 )
-            if weight.dormant is not None and bool((weight.dormant * weight.per_weight(weight.mask)).any()):
+            if weight.dormant is not None and bool(
+                whole((weight.dormant * weight.per_weight(weight.mask)).any())
+            ):
                 raise ValueError(f"layer {name!r} must have no dormant value at a kept weight, got one")
 
     def remove(self) -> None:

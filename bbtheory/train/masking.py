@@ -202,15 +202,15 @@ class MaskedWeight:
     def leaks(self) -> bool:
         """Whether a cut weight is not zero."""
         # cut weights times the complement of the mask: NaN counts as a leak
-        return bool(self.parameter.detach().mul(1 - self._factor()).ne_(0).any())
+        return bool(whole(self.parameter.detach().mul(1 - self._factor()).ne_(0).any()))
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
         weight = self.parameter.detach()
         # one pass; a sum of finite numbers can overflow, so only a bad one is looked into
-        if math.isfinite(float(weight.sum(dtype=torch.float32))):
+        if math.isfinite(float(whole(weight.sum(dtype=torch.float32)))):
             return True
-        return bool(torch.isfinite(weight).all())
+        return bool(whole(torch.isfinite(weight).all()))
 
     def _factor(self) -> torch.Tensor:
         """The mask as 0 and 1 over the weights; multiplying by bytes is four times as fast as by bools."""
@@ -263,7 +263,7 @@ class MaskedWeight:
 
     def drop_broken_gradient(self) -> None:
         """Forget a recorded gradient that is not finite: its step was skipped."""
-        if self.dead_gradient is not None and not bool(torch.isfinite(self.dead_gradient).all()):
+        if self.dead_gradient is not None and not bool(whole(torch.isfinite(self.dead_gradient).all())):
             self.dead_gradient = None
 
     def __getstate__(self) -> dict[str, Any]:
