@@ -1,4 +1,4 @@
-"""The selection of selection.py on CUDA: one program per row, which holds it in registers; read once, written once.
+"""The selection of selection.py on CUDA: one program per row, held in registers, read once and written once.
 
 The same bisection over the bits of the numbers as in selection_kernel.py.
 """
