@@ -121,19 +121,23 @@ def select_rows(bits, counts, infinity, magnitude, out):
 
 
 @njit(cache=True, error_model="numpy")
-def _gather(bits, largest, magnitude, tile):
+def _gather(bits, first, last, largest, magnitude, tile):
     """Write the keys of some columns into the rows of ``tile``."""
     for i in range(bits.shape[0]):
-        line = bits[i]
-        for c in range(line.size):
-            tile[c, i] = _key(line[c], largest, magnitude)
+        line = bits[i, first:last]  # contiguous for the compiler, which a slice of columns is not
+        if line.size == _TILE:  # a constant length is unrolled: five times as fast
+            for c in range(_TILE):
+                tile[c, i] = _key(line[c], largest, magnitude)
+        else:
+            for c in range(line.size):
+                tile[c, i] = _key(line[c], largest, magnitude)
 
 
 @njit(cache=True, error_model="numpy")
-def _spread(bits, thresholds, largest, magnitude, out):
+def _spread(bits, first, last, thresholds, largest, magnitude, out):
     """Write the mask of some columns, whose lines of the tensor are in the cache still."""
     for i in range(bits.shape[0]):
-        line, kept = bits[i], out[i]
+        line, kept = bits[i, first:last], out[i, first:last]
         for c in range(line.size):
             kept[c] = bits.dtype.type(_key(line[c], largest, magnitude)) >= thresholds[c]
 
@@ -148,7 +152,7 @@ def select_columns(bits, counts, infinity, magnitude, out):
     extra = np.empty(_TILE, np.int64)
     for first in range(0, n_columns, _TILE):
         last = min(first + _TILE, n_columns)
-        _gather(bits[:, first:last], largest, magnitude, tile)
+        _gather(bits, first, last, largest, magnitude, tile)
         for c in range(last - first):
             keys = tile[c, :n]
             low, high = _range(keys)
@@ -156,7 +160,7 @@ def select_columns(bits, counts, infinity, magnitude, out):
                 return first + c
             t, extra[c] = _threshold(keys, low, high, counts[first + c])
             thresholds[c] = bits.dtype.type(t)
-        _spread(bits[:, first:last], thresholds, largest, magnitude, out[:, first:last])
+        _spread(bits, first, last, thresholds, largest, magnitude, out)
         for c in range(last - first):
             i = n
             while extra[c] > 0:
