@@ -1,4 +1,4 @@
-"""How long does an exact mask refresh take, beside the authors' loop over rows and beside one pass over the weights?
+"""How long does an exact mask refresh take, beside the authors' loop over rows and one pass over the weights?
 
 Source: none for ours. The peer "loop over rows" restates the mask of the Budgeted Broadcast authors' public
 layer: one torch.topk of the largest count for all rows, then a Python loop that takes the first counts[r]
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bbtheory import validate
@@ -188,24 +189,24 @@ def _timed(
     by_row, by_column = counts
 
     def row(what: str, ours: Callable[[], Any], peer: str, theirs: Callable[[], Any]) -> Row:
-        return interleaved(f"{case}, {what}", _waited(config, ours), peer, _waited(config, theirs),
-        config.n_repeats)
+        return interleaved(
+            f"{case}, {what}", _waited(config, ours), peer, _waited(config, theirs), config.n_repeats
+        )
 
-    def rows() -> Tensor:
-        return keep_largest(weight, by_row, magnitude=True)
+    rows = partial(keep_largest, weight, by_row, magnitude=True)
+    columns = partial(keep_largest, weight, by_column, dim=0, magnitude=True)
 
     def floor() -> Tensor:
         return weight.abs() >= THRESHOLD
 
     yield row("rows", rows, "w.abs() >= t", floor)
     if loops:
-        yield row("rows", rows, "loop over rows", lambda: loop_over_rows(weight, by_row, in_order=False))
-        yield row("rows", rows, "loop over rows, sorted", lambda: loop_over_rows(weight, by_row,
-        in_order=True)) count = weight.numel() // 5 overall = lambda: keep_largest_overall([weight], count,
-        magnitude=True)  # noqa: E731 yield row("overall", overall, "w.abs() >= t", floor)
+        for peer, in_order in (("loop over rows", False), ("loop over rows, sorted", True)):
+            yield row("rows", rows, peer, partial(loop_over_rows, weight, by_row, in_order=in_order))
+        overall = partial(keep_largest_overall, [weight], weight.numel() // 5, magnitude=True)
+        yield row("overall", overall, "w.abs() >= t", floor)
     if config.device == "cuda":
         yield row("rows", rows, "w.sum(), one read", weight.sum)
-    columns = lambda: keep_largest(weight, by_column, dim=0, magnitude=True)  # noqa: E731
     yield row("columns", columns, "w.abs() >= t", floor)
 
 
