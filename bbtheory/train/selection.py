@@ -73,7 +73,7 @@ def keep_largest(
     if score.ndim != 2:
         raise ValueError(f"score must have 2 axes, got shape {tuple(score.shape)}")
     dim = validate.integer("dim", dim, "[0, 1]")
-    counts = _clean_counts(counts, score.shape[1 - dim], score.shape[dim], score.device)
+    counts = clean_counts("counts", counts, score.shape[1 - dim], score.shape[dim], score.device)
     if out is not None and (out.shape, out.dtype, out.device) != (score.shape, torch.bool, score.device):
         raise ValueError(
             f"out must be a bool tensor of shape {tuple(score.shape)} on {score.device}, "
@@ -153,18 +153,18 @@ def _check_floats(name: str, score: Tensor) -> None:
         raise ValueError(f"{name} must be float64, float32, bfloat16 or float16, got {score.dtype}")
 
 
-def _clean_counts(counts: Tensor | int, n_lines: int, n: int, device: torch.device) -> Tensor:
+def clean_counts(name: str, counts: Tensor | int, n_lines: int, n: int, device: torch.device) -> Tensor:
     """Return one count in [0, n] for each of the lines, int64."""
     if not isinstance(counts, Tensor):
-        return torch.full((n_lines,), validate.integer("counts", counts, f"[0, {n}]"), device=device)
+        return torch.full((n_lines,), validate.integer(name, counts, f"[0, {n}]"), device=device)
     if counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool:
-        raise ValueError(f"counts must be integers, got {counts.dtype}")
+        raise ValueError(f"{name} must be integers, got {counts.dtype}")
     if counts.shape != (n_lines,):
-        raise ValueError(f"counts must have shape ({n_lines},), got {tuple(counts.shape)}")
+        raise ValueError(f"{name} must have shape ({n_lines},), got {tuple(counts.shape)}")
     if n_lines:
         low, high = torch.stack(counts.detach().aminmax()).tolist()
         if low < 0 or high > n:
-            raise ValueError(f"counts must be integers in [0, {n}], got {low if low < 0 else high}")
+            raise ValueError(f"{name} must be integers in [0, {n}], got {low if low < 0 else high}")
     return counts.to(device=device, dtype=torch.int64).contiguous()
 
 
