@@ -11,21 +11,39 @@ if importlib.util.find_spec("torch") is None:
 
 # public name -> the module that defines it
 _EXPORTS = {
+    "CompactReport": "compaction",
     "Dataset": "data",
     "MissingDataError": "data",
+    "Projection": "projection",
+    "SemiStructuredTiming": "semi_structured",
+    "compact": "compaction",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
     "load_data": "data",
+    "measure_projection": "projection",
+    "measure_semi_structured": "semi_structured",
+    "project_to_blocks": "projection",
+    "project_to_groups": "projection",
+    "to_semi_structured": "semi_structured",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from .compaction import CompactReport as CompactReport
+    from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
+    from .projection import Projection as Projection
+    from .projection import measure_projection as measure_projection
+    from .projection import project_to_blocks as project_to_blocks
+    from .projection import project_to_groups as project_to_groups
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
+    from .semi_structured import SemiStructuredTiming as SemiStructuredTiming
+    from .semi_structured import measure_semi_structured as measure_semi_structured
+    from .semi_structured import to_semi_structured as to_semi_structured
 
 
 def __getattr__(name: str) -> Any:
