@@ -69,7 +69,7 @@ def select_rows(
     block = triton.next_power_of_2(n)
     nan = torch.empty(n_rows, dtype=torch.int8, device=bits.device)
     with torch.cuda.device_of(bits):
-        _select_row[(n_rows,)](  # pyright: ignore[reportIndexIssue]  # pyright: ignore[reportIndexIssue]
+        _select_row[(n_rows,)](  # pyright: ignore[reportIndexIssue]
             bits,
             counts.to(torch.int32),
             out.view(torch.int8),
