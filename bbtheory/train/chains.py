@@ -153,11 +153,11 @@ def _follow(start: fx.Node, modules: dict[str, nn.Module], own: Any) -> Chain | 
             return "its output is the model's"
         if before is None or after is None:
             return f"it reaches {node.name}, which gives no tensor"
-        if node.args[:1] != (previous,):
-            return f"it reaches {node.name} as no first argument"
         others = [other for other in node.all_input_nodes if other is not previous]
         if not all(_asks_shape(other) for other in others):
             return f"it meets another path in {node.name}"
+        if node.args[:1] != (previous,):
+            return f"it reaches {node.name} as no first argument"
         module = modules.get(str(node.target)) if node.op == "call_module" else None
         name = "" if module is not None else getattr(node.target, "__name__", str(node.target))
         if isinstance(module, LAYERS):
