@@ -7,10 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 # public name -> the module that defines it
 _EXPORTS = {
+    "simulate_boolean": "boolean",
     "BooleanRun": "boolean_run",
     "Pruning": "boolean_settings",
     "Training": "boolean_settings",
-    "simulate_boolean": "boolean",
+    "CorrelatedActivity": "correlated",
+    "pattern_probability": "correlated",
+    "simulate_correlated": "correlated",
+    "simulate_patterns": "correlated",
+    "CorrelatedBalance": "correlated_balance",
+    "simulate_correlated_balance": "correlated_balance",
+    "correlation_bounds": "latent",
+    "cut_correlation": "latent",
+    "latent_correlation": "latent",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -20,6 +29,15 @@ if TYPE_CHECKING:
     from .boolean_run import BooleanRun as BooleanRun
     from .boolean_settings import Pruning as Pruning
     from .boolean_settings import Training as Training
+    from .correlated import CorrelatedActivity as CorrelatedActivity
+    from .correlated import pattern_probability as pattern_probability
+    from .correlated import simulate_correlated as simulate_correlated
+    from .correlated import simulate_patterns as simulate_patterns
+    from .correlated_balance import CorrelatedBalance as CorrelatedBalance
+    from .correlated_balance import simulate_correlated_balance as simulate_correlated_balance
+    from .latent import correlation_bounds as correlation_bounds
+    from .latent import cut_correlation as cut_correlation
+    from .latent import latent_correlation as latent_correlation
 
 
 def __getattr__(name: str) -> Any:
