@@ -1,8 +1,8 @@
 """Does fan-out become a line in log-odds when a network learns XOR and only the traffic threshold acts?
 
-Source: arXiv 2510.01263 shows, for a 3-layer network on XOR pruned by SP-out, k_i against ln((1-a_i)/a_i) as
-a line of slope 1/beta; its settings are not public. Where k is set by k = d0 + L/beta the line is imposed; the
-honest test prunes by the threshold alone: while a_i k_i > tau the weakest link goes. Arithmetic then says
+Source: arXiv 2510.01263 shows, for a 3-layer network on XOR pruned by SP-out, k_i against ln((1-a_i)/a_i)
+as a line of slope 1/beta; its settings are not public. Where k is set by k = d0 + L/beta the line is imposed;
+the honest test prunes by the threshold alone: while a_i k_i > tau the weakest link goes. Arithmetic then says
 k = floor(tau/a), a hyperbola. Arms, all on noisy XOR with the links between two hidden layers prunable:
 
 none          nothing is cut: no law may show.
@@ -165,6 +165,7 @@ def arms(config: Config, density: float = 0.5) -> tuple[Arm, ...]:
         "input_noise": config.input_noise,
         "learning_rate": config.learning_rate,
     }
+    wide: dict[str, Any] = usual | {"hidden": (config.width, config.wide)}
     middle = _middle(config)
     threshold = Pruning(method="threshold", tau=middle, **when)
     line: dict[str, Any] = {"method": "controller", "beta": config.beta, "d0": config.d0, **when}
@@ -179,14 +180,14 @@ def arms(config: Config, density: float = 0.5) -> tuple[Arm, ...]:
         Arm(
             "narrow",
             threshold,
-            hidden=usual["hidden"],
+            hidden=(config.width, config.width),
             input_noise=config.narrow_noise,
             learning_rate=config.narrow_rate,
         ),
         Arm(
             "wide",
             dataclasses.replace(threshold, cuts=0),
-            **(usual | {"hidden": (config.width, config.wide)}),
+            **wide,
         ),
         Arm("none", Pruning(**when), **usual),
         Arm("magnitude", Pruning(method="magnitude", **ranked), **usual),
@@ -274,7 +275,7 @@ class Result(Record):
         return self.numbers[self.arms.index(arm), self.number_names.index(number)]
 
     def interval(self, arm: str, number: str) -> np.ndarray:
-        """Mean over seeds and its 95 % interval, (mean, low, high): Wilson's for shares of seeds, or Student's."""
+        """Mean over seeds, low and high of its 95 % interval: Wilson's for verdicts, else Student's."""
         values = self.of(arm, number)
         return share_interval(values) if number in SHARES else mean_interval(values)
 
