@@ -16,7 +16,9 @@ random        random scores at that density: independent of activity, no law may
 controller    k = clip(d0 + L/beta), by SP-out, SP-in (fan-in, of the second layer) and both. Here the line is
               imposed: the fit must give back beta, and shows nothing else.
 
-On-rates are measured on fresh examples (over time: the averages that the rule sees). Two instruments: the
+On-rates are seen twice: as the long-term averages that the rule acts on, and measured on fresh examples. The
+two differ by how far learning has moved a unit since; where they disagree, that is scatter in the on-rates,
+which blurs line and hyperbola alike. Two instruments: the
 verdict of bbtheory.fit on units off the clips, and the share of those units within one link of each law: of
 floor(tau/a), that has nothing to fit, and of the best of all lines, that has two numbers to fit. Both are
 shown their own limits on the same on-rates: exact hyperbolas, exact lines, and shuffled fan-outs. Near
@@ -73,6 +75,8 @@ NUMBERS = (
     "exact_line_balanced",
 )
 SHARES = frozenset(name for name in NUMBERS if name.endswith(("balanced", "hyperbolic", "none", "covered")))
+# what an on-rate is: the average that the rule sees, or a fresh measurement of the network as it is
+VIEWS = ("average", "fresh")
 TRACED = ("density", "slope", "r_squared", "lead", "line_share", "hyperbola_share")
 REACH = 1.0  # links: a whole degree cannot be nearer to a law than half of one
 
@@ -242,13 +246,15 @@ class Result(Record):
         peak_share: of floor(tau/max a), a's average at any refresh; shuffled_none, shuffled_line_share: the
         same with fan-outs shuffled over units; exact_hyperbola_*: with every fan-out set to floor(tau/a) at
         the arm's on-rates; exact_line_balanced: with fan-outs set to d0 + L/beta. NaN where it means nothing.
-    numbers : np.ndarray, shape (n_arms, n_numbers, n_seeds)
+    views : tuple of str
+        average: on-rates are the averages the rule sees; fresh: measured on fresh examples.
+    numbers : np.ndarray, shape (n_arms, n_views, n_numbers, n_seeds)
     trace_names : tuple of str
-        As above, with the averages that the rule sees in place of measured on-rates.
+        As above, of averages.
     step : np.ndarray, shape (n_times,)
     trace : np.ndarray, shape (n_arms, n_traced, n_times, n_seeds)
-    on_rate : np.ndarray, shape (n_arms, n_units, n_seeds)
-        Measured, of the judged layer.
+    on_rate : np.ndarray, shape (n_arms, n_views, n_units, n_seeds)
+        Of the judged layer, at the end.
     degree : np.ndarray, shape (n_arms, n_units, n_seeds)
     n_links : np.ndarray, shape (n_arms,)
         Largest degree there can be.
@@ -262,6 +268,7 @@ class Result(Record):
     beta: float
     d0: float
     number_names: tuple[str, ...]
+    views: tuple[str, ...]
     numbers: np.ndarray
     trace_names: tuple[str, ...]
     step: np.ndarray
@@ -270,13 +277,14 @@ class Result(Record):
     degree: np.ndarray
     n_links: np.ndarray
 
-    def of(self, arm: str, number: str) -> np.ndarray:
+    def of(self, arm: str, number: str, view: str = "fresh") -> np.ndarray:
         """Values of one number of one arm, (n_seeds,)."""
-        return self.numbers[self.arms.index(arm), self.number_names.index(number)]
+        at = self.arms.index(arm), self.views.index(view), self.number_names.index(number)
+        return self.numbers[at]
 
-    def interval(self, arm: str, number: str) -> np.ndarray:
+    def interval(self, arm: str, number: str, view: str = "fresh") -> np.ndarray:
         """Mean over seeds, low and high of its 95 % interval: Wilson's for verdicts, else Student's."""
-        values = self.of(arm, number)
+        values = self.of(arm, number, view)
         return share_interval(values) if number in SHARES else mean_interval(values)
 
 
@@ -322,6 +330,7 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
         beta=config.beta,
         d0=config.d0,
         number_names=NUMBERS,
+        views=VIEWS,
         numbers=np.stack([cell.numbers for cell in cells], axis=-1),
         trace_names=TRACED,
         step=cells[0].step,
@@ -354,26 +363,51 @@ def _measure(
     averages = lived.on_rate_trace[:, judged]
     fresh = lived.task.sample(config.n_samples, rng)
     hidden, _ = lived.activations(np.ascontiguousarray(fresh.values.T))
-    activity = measure_activity(hidden[arm.layer].T)
-    on_rate, degree = activity.on_rate, degrees[-1]
+    fresh_rate = measure_activity(hidden[arm.layer].T).on_rate
+    # an average of 0 is a unit that never was on; one that has died keeps a decaying one
+    rates = np.stack([averages[-1], fresh_rate])
+    refreshed = (lived.step >= config.warmup) & (lived.step > 0)
+    peak = averages[refreshed].max(axis=0)
+    numbers = []
+    for on_rate in rates:
+        found = {"accuracy": lived.accuracy, "density": lived.density}
+        found |= _judged(arm, on_rate, degrees[-1], peak, config, rng)
+        numbers.append([found.get(name, np.nan) for name in NUMBERS])
+    trace = []
+    for row in _times(config)[0]:
+        seen = averages[row], degrees[row], arm
+        at = {"density": lived.density_trace[row], **_fitted(*seen, 99), **_within(*seen)}
+        trace.append([at[name] for name in TRACED])
+    return (
+        np.array(numbers, dtype=float),
+        np.array(trace, dtype=float).T,
+        rates.astype(np.float32),
+        degrees[-1].astype(np.int16),
+    )
+
+
+def _judged(
+    arm: Arm,
+    on_rate: np.ndarray,
+    degree: np.ndarray,
+    peak: np.ndarray,
+    config: Config,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Return what both instruments say of these units, and of exact and shuffled ones in their place."""
     tau = arm.pruning.tau or _middle(config)
     numbers = {
-        "accuracy": lived.accuracy,
-        "density": lived.density,
-        "n_dead": activity.n_dead,
-        "n_saturated": activity.n_saturated,
+        "n_dead": int(np.count_nonzero(on_rate == 0)),
+        "n_saturated": int(np.count_nonzero(on_rate == 1)),
         **_fitted(on_rate, degree, arm, config.n_permutations),
         **_within(on_rate, degree, arm),
     }
-    # units that the rule has cut, at the highest on-rate any refresh has seen
-    refreshed = (lived.step >= config.warmup) & (lived.step > 0)
-    peak = _hyperbola(averages[refreshed].max(axis=0), tau, arm.n_links)
     used = _used(on_rate, degree, arm)
     if arm.pruning.method == "threshold" and used.any():
-        numbers["peak_share"] = float(np.mean(np.abs(degree - peak)[used] <= REACH))
+        highest = _hyperbola(peak, tau, arm.n_links)
+        numbers["peak_share"] = float(np.mean(np.abs(degree - highest)[used] <= REACH))
     if arm.pruning.method == "controller" and arm.pruning.actuator != "both":
-        low, high = numbers["slope_low"], numbers["slope_high"]
-        numbers["covered"] = float(low <= config.beta <= high)
+        numbers["covered"] = float(numbers["slope_low"] <= config.beta <= numbers["slope_high"])
     shuffled = rng.permutation(degree)
     numbers["shuffled_none"] = _fitted(on_rate, shuffled, arm, config.n_permutations)["none"]
     numbers["shuffled_line_share"] = _within(on_rate, shuffled, arm)["line_share"]
@@ -384,17 +418,7 @@ def _measure(
     numbers["exact_hyperbola_line_share"] = _within(on_rate, exact, arm)["line_share"]
     line = np.rint(_line(on_rate, config.beta, config.d0, arm.n_links))
     numbers["exact_line_balanced"] = _fitted(on_rate, line, arm, config.n_permutations)["balanced"]
-    trace = []
-    for row in _times(config)[0]:
-        seen = averages[row], degrees[row], arm
-        at = {"density": lived.density_trace[row], **_fitted(*seen, 99), **_within(*seen)}
-        trace.append([at[name] for name in TRACED])
-    return (
-        np.array([numbers.get(name, np.nan) for name in NUMBERS], dtype=float),
-        np.array(trace, dtype=float).T,
-        on_rate.astype(np.float32),
-        degree.astype(np.int16),
-    )
+    return numbers
 
 
 def _used(on_rate: np.ndarray, degree: np.ndarray, arm: Arm) -> np.ndarray:
