@@ -364,8 +364,8 @@ def _measure(
     fresh = lived.task.sample(config.n_samples, rng)
     hidden, _ = lived.activations(np.ascontiguousarray(fresh.values.T))
     fresh_rate = measure_activity(hidden[arm.layer].T).on_rate
-    # an average of 0 is a unit that never was on; one that has died keeps a decaying one
-    rates = np.stack([averages[-1], fresh_rate])
+    # a unit that has died keeps an average that only decays: it is dead in both views
+    rates = np.stack([np.where(fresh_rate > 0, averages[-1], 0.0), fresh_rate])
     refreshed = (lived.step >= config.warmup) & (lived.step > 0)
     peak = averages[refreshed].max(axis=0)
     numbers = []
