@@ -1,7 +1,7 @@
 """Does the balance survive correlated activity, and does the entropy of patterns stay a sum over units?
 
 Source: arXiv 2510.01263 derives L(a) = beta k for units that are weakly correlated, H(h) ~ sum_i h(a_i)
-(assumption A2), and leaves strong correlations open. Four answers against the mean correlation of the pairs:
+(assumption A2), and leaves strong correlations open. Five answers against the mean correlation of the pairs:
 
 rule       units set their degrees by the local rule (controller; threshold) from finite batches of correlated
            activity; the line through fresh measurements. The rule sees each unit alone, so nothing should
@@ -10,7 +10,9 @@ coupled    units coupled to each other pay a price per link and are sampled from
            by what theory predicts for co-activations held fixed.
 optimum    the best on-rates under a budget with co-activations, covariances or correlations held; the line
            through them, and what on-rates on the plain line cost in entropy.
-patterns   the entropy of patterns against the sum of unit entropies, for populations of several sizes.
+patterns   the entropy of patterns against the sum of unit entropies, counted for small populations.
+large      the same for large ones of equal units, whose patterns of one count are equally likely, so that
+           the counts tell their entropy.
 
 Controls: correlation 0, where nothing may move; shuffled degrees, which may show no line.
 
@@ -29,6 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbtheory import balance_shift, fit_balance, match_code, solve_correlated, solve_coupled, validate
+from bbtheory.fit.uncertainty import mean_interval
 from bbtheory.measure import measure_activity, measure_coding
 from bbtheory.records import ConvergenceError, Record
 from bbtheory.simulate import (
@@ -38,7 +41,7 @@ from bbtheory.simulate import (
     simulate_correlated_balance,
     simulate_patterns,
 )
-from bbtheory.theory.entropy import inactivity_log_odds, on_rate_from_log_odds
+from bbtheory.theory.entropy import binary_entropy, inactivity_log_odds, on_rate_from_log_odds
 from bbtheory.theory.pair_statistics import HOLDS
 from experiments.protocol import Progress
 
@@ -63,6 +66,7 @@ COUPLED_NUMBERS = (
     "deviation_corrected",
 )
 OPTIMUM_NUMBERS = ("slope_ratio", "intercept", "deviation", "deviation_corrected", "regret")
+LARGE_NUMBERS = ("share",)
 PATTERN_NUMBERS = ("share", "share_null", "coding_entropy", "pattern_entropy")
 
 
@@ -78,6 +82,8 @@ class Config:
         Units under the rule, coupled units, and units of the exact optimum.
     sizes : tuple of int
         Populations whose patterns are counted.
+    large_sizes : tuple of int
+        Populations of equal units, told by how many are on.
     beta : float, nats per link, and d0 : float, links
         The line.
     tau : float
@@ -86,8 +92,8 @@ class Config:
         Nats per link by which a controlled unit's log-odds fall as it gains links.
     batch, interval, n_refreshes : int
         Samples a step, steps a refresh, refreshes.
-    n_samples, n_patterns : int
-        Fresh samples for on-rates under the rule, and for patterns and coupled units.
+    n_samples, n_patterns, n_large : int
+        Fresh samples for on-rates under the rule, for patterns and coupled units, and for large populations.
     seeds : tuple of int
     """
 
@@ -96,6 +102,7 @@ class Config:
     n_coupled: int = 10
     n_optimum: int = 6
     sizes: tuple[int, ...] = (4, 8, 12)
+    large_sizes: tuple[int, ...] = (16, 64, 256)
     beta: float = 0.2
     d0: float = 4.0
     tau: float = 1.5
@@ -104,7 +111,8 @@ class Config:
     interval: int = 50
     n_refreshes: int = 12
     n_samples: int = 4000
-    n_patterns: int = 200_000
+    n_patterns: int = 100_000
+    n_large: int = 20_000
     seeds: tuple[int, ...] = tuple(range(100))
 
     def __post_init__(self) -> None:
@@ -121,13 +129,15 @@ class Config:
         validate.integer("n_optimum", self.n_optimum, "[3, 8]")
         for n in self.sizes:
             validate.integer("sizes", n, "[2, 16]")
+        for n in self.large_sizes:
+            validate.integer("large_sizes", n, "[2, 1024]")
         validate.real("beta", self.beta, "(0, inf)")
         validate.real("d0", self.d0)
         validate.real("tau", self.tau, "(0, inf)")
         validate.real("sensitivity", self.sensitivity, "[0, inf)")
         for name in ("batch", "interval", "n_refreshes"):
             validate.integer(name, getattr(self, name), "[1, inf)")
-        for name in ("n_samples", "n_patterns"):
+        for name in ("n_samples", "n_patterns", "n_large"):
             validate.integer(name, getattr(self, name), "[100, inf)")
 
 
@@ -141,6 +151,8 @@ SMOKE = Config(
     n_refreshes=4,
     n_samples=500,
     n_patterns=3000,
+    large_sizes=(16,),
+    n_large=1000,
     seeds=(0,),
 )
 CPU = Config(seeds=tuple(range(24)))
@@ -156,6 +168,7 @@ class Cell(Record):
     coupled: np.ndarray
     optimum: np.ndarray
     patterns: np.ndarray
+    large: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -180,7 +193,7 @@ class Result(Record):
     coupled_numbers : tuple of str
         slope, intercept, deviation: measured; ``*_predicted``: of the exact on-rates of coupled units;
         ``*_corrected``: after subtracting the shift that theory computes from measured on-rates and
-        correlations.
+        correlations. NaN where couplings cannot make units so correlated without switching all of them on.
     coupled : np.ndarray, shape (n_numbers, n_levels, n_seeds)
     optimum_numbers : tuple of str
         slope_ratio: slope over the multiplier of the budget; regret: entropy lost on the plain line, a share
@@ -189,6 +202,9 @@ class Result(Record):
     pattern_numbers : tuple of str
         share: (sum h - H)/sum h; share_null: the same of shuffled samples.
     patterns : np.ndarray, shape (n_numbers, n_sizes, n_levels, n_seeds)
+    large_sizes : np.ndarray
+    large_numbers : tuple of str
+    large : np.ndarray, shape (n_numbers, n_large_sizes, n_levels, n_seeds)
     """
 
     KIND: ClassVar[str] = "correlation_robustness"
@@ -208,24 +224,20 @@ class Result(Record):
     optimum: np.ndarray
     pattern_numbers: tuple[str, ...]
     patterns: np.ndarray
+    large_sizes: np.ndarray
+    large_numbers: tuple[str, ...]
+    large: np.ndarray
 
     def interval(self, part: str, number: str) -> np.ndarray:
         """Mean over seeds and its 95 % interval, last axis (mean, low, high), of a number of a part."""
         values = getattr(self, part)[getattr(self, f"{part.removesuffix('s')}_numbers").index(number)]
-        return mean_interval(values)
+        return _with_interval(values)
 
 
-def mean_interval(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis and Student's 95 % interval of it, (..., 3); NaN left out."""
-    from scipy.special import stdtrit
-
-    n = np.isfinite(values).sum(axis=-1)
-    filled = np.where(np.isfinite(values), values, 0.0)
-    mean = np.where(n > 0, filled.sum(axis=-1) / np.maximum(n, 1), np.nan)
-    away = np.where(np.isfinite(values), values - mean[..., None], 0.0)
-    stderr = np.where(n > 1, np.sqrt((away**2).sum(axis=-1) / np.maximum(n * (n - 1), 1)), np.nan)
-    half = stdtrit(np.maximum(n - 1, 1), 0.975) * stderr
-    return np.stack([mean, mean - half, mean + half], axis=-1)
+def _with_interval(values: np.ndarray) -> np.ndarray:
+    """Mean over the last axis and its 95 % interval, (..., 3)."""
+    mean, (low, high) = mean_interval(np.moveaxis(values, -1, 0))
+    return np.stack([mean, low, high], axis=-1)
 
 
 def cells(config: Config) -> list[Config]:
@@ -234,16 +246,17 @@ def cells(config: Config) -> list[Config]:
 
 
 def run(config: Config, progress: Progress) -> Cell:
-    """Measure all four parts for one seed: units stay the same from one correlation to the next."""
+    """Measure all parts for one seed: units stay the same from one correlation to the next."""
     seed = config.seeds[0]
     levels = config.correlations
-    progress.total(4 * len(levels))
+    progress.total(5 * len(levels))
     parts: dict[str, Any] = {}
     for part, measure in (
         ("rule", _rule),
         ("coupled", _coupled),
         ("optimum", _optimum),
         ("patterns", _patterns),
+        ("large", _large),
     ):
         found = []
         for i, level in enumerate(levels):
@@ -271,6 +284,9 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
         optimum=np.stack([cell.optimum for cell in cells], axis=-1),
         pattern_numbers=PATTERN_NUMBERS,
         patterns=np.stack([cell.patterns for cell in cells], axis=-1),
+        large_sizes=np.array(config.large_sizes),
+        large_numbers=LARGE_NUMBERS,
+        large=np.stack([cell.large for cell in cells], axis=-1),
     )
 
 
@@ -357,7 +373,10 @@ def _coupled(config: Config, level: float, seed: int, noise_seed: int) -> np.nda
         p = pattern_probability(-beta * fan_out, strength * pattern)
         return measure_coding(states, weights=p).mean_abs_correlation
 
-    strength = _increasing_root(mean_correlation, level, _steep_end(mean_correlation, level))
+    enough = _steep_end(mean_correlation, level)
+    if np.isnan(enough):
+        return np.full(len(COUPLED_NUMBERS), np.nan)
+    strength = _increasing_root(mean_correlation, level, enough)
     coupling = strength * pattern
     drawn = simulate_patterns(
         pattern_probability(-beta * fan_out, coupling), config.n_patterns, seed=noise_seed
@@ -384,12 +403,14 @@ def _coupled(config: Config, level: float, seed: int, noise_seed: int) -> np.nda
 
 
 def _steep_end(f: Callable[[float], float], level: float) -> float:
-    """First strength of a doubling at which f has passed the level; it falls again where all units are on."""
+    """First strength at which f has passed the level, NaN if none: it falls again where all units are on."""
     strength = 0.02
-    while f(strength) < level:
-        strength *= 1.25
-        if strength > 10.0:
-            raise ValueError(f"correlations must be ones that coupled units reach, got {level}")
+    found = f(strength)
+    while found < level:
+        strength, before = 1.25 * strength, found
+        found = f(strength)
+        if found < before:
+            return np.nan
     return strength
 
 
@@ -444,4 +465,24 @@ def _patterns(config: Config, level: float, seed: int, noise_seed: int) -> np.nd
         coding = measure_coding(drawn.samples, n_shuffles=2)
         whole = coding.coding_entropy
         out.append([coding.redundancy / whole, coding.redundancy_null / whole, whole, coding.pattern_entropy])
+    return np.array(out).T
+
+
+def _large(config: Config, level: float, seed: int, noise_seed: int) -> np.ndarray:
+    """Entropies of equal units, (n_numbers, n_sizes): H = H(count) + mean ln binom(n, count)."""
+    from scipy.special import gammaln
+
+    rng = np.random.default_rng((seed, 4))
+    out = []
+    for n in config.large_sizes:
+        on_rate = np.full(n, on_rate_from_log_odds(rng.uniform(0.2, 3.0)))
+        drawn = simulate_correlated(on_rate, level, config.n_large, seed=noise_seed + n)
+        share = np.bincount(drawn.samples.sum(axis=1), minlength=n + 1) / config.n_large
+        count = np.flatnonzero(share)
+        p = share[count]
+        of_count = -(p @ np.log(p)) + (count.size - 1) / (2.0 * config.n_large)
+        entropy = of_count + p @ (gammaln(n + 1) - gammaln(count + 1) - gammaln(n - count + 1))
+        # at the on-rate of these samples, so that its error cancels
+        whole = n * float(binary_entropy(p @ count / n))
+        out.append([(whole - entropy) / whole])
     return np.array(out).T
