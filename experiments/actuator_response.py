@@ -28,12 +28,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbtheory import Network, Shock, actuator_cuts, respond, solve_closure, validate
+from bbtheory.fit.uncertainty import mean_interval
 from bbtheory.measure import measure_activity
 from bbtheory.records import Record
 from bbtheory.simulate import Training, simulate_boolean
 from bbtheory.tasks import dnf
 from bbtheory.theory.entropy import inactivity_log_odds
-from experiments.correlation_robustness import mean_interval
 from experiments.protocol import Progress
 
 ORDERS = ("weakest", "random")
@@ -210,7 +210,8 @@ class Result(Record):
 
     def interval(self, part: str, number: str) -> np.ndarray:
         """Mean over seeds and its 95 % interval, last axis (mean, low, high)."""
-        return mean_interval(self.of(part, number))
+        mean, (low, high) = mean_interval(np.moveaxis(self.of(part, number), -1, 0))
+        return np.stack([mean, low, high], axis=-1)
 
 
 def cells(config: Config) -> list[Config]:

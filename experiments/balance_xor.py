@@ -38,12 +38,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbtheory import fit_balance, validate
+from bbtheory.fit.uncertainty import mean_interval
 from bbtheory.measure import measure_activity
 from bbtheory.records import Record
 from bbtheory.simulate import BooleanRun, Pruning, Training, simulate_boolean
 from bbtheory.tasks import xor
 from bbtheory.theory.entropy import inactivity_log_odds
-from experiments.correlation_robustness import mean_interval
 from experiments.protocol import Progress
 
 NUMBERS = (
@@ -285,7 +285,10 @@ class Result(Record):
     def interval(self, arm: str, number: str, view: str = "fresh") -> np.ndarray:
         """Mean over seeds, low and high of its 95 % interval: Wilson's for verdicts, else Student's."""
         values = self.of(arm, number, view)
-        return share_interval(values) if number in SHARES else mean_interval(values)
+        if number in SHARES:
+            return share_interval(values)
+        mean, ends = mean_interval(values)
+        return np.array([mean, *ends])
 
 
 def share_interval(values: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bbtheory.fit.uncertainty import mean_interval
 from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED, CheckResult
 
 if TYPE_CHECKING:
@@ -35,15 +36,13 @@ MOST_BY_CHANCE = 0.5  # share of random networks with a law beyond which the con
 
 def check(result: Result) -> CheckResult:
     """Compare the share of units on the best line with that on the threshold's own law."""
-    from experiments.correlation_robustness import mean_interval
-
     arms = [arm for arm, tau in zip(result.arms, result.tau, strict=True) if np.isfinite(tau)]
     gains = []
     for arm in arms:
         own = "peak_share" if arm.startswith("ratchet") else "hyperbola_share"
         gains.append(result.of(arm, own) - result.of(arm, "line_share"))
-    gain = np.nanmean(gains, axis=0)
-    mean, low, high = mean_interval(gain)
+    gain, _ = mean_interval(np.array(gains))
+    mean, (low, high) = mean_interval(gain)
     null = max(result.interval("random", name)[0] for name in ("balanced", "hyperbolic"))
     if null > MOST_BY_CHANCE or not np.isfinite(low):
         verdict = UNDECIDED
@@ -53,7 +52,7 @@ def check(result: Result) -> CheckResult:
         verdict = CONFIRMED
     else:
         verdict = UNDECIDED
-    each = ", ".join(f"{arm} {np.nanmean(g):+.3f}" for arm, g in zip(arms, gains, strict=True))
+    each = ", ".join(f"{arm} {mean_interval(g)[0]:+.3f}" for arm, g in zip(arms, gains, strict=True))
     return CheckResult(
         claim=CLAIM,
         source=PAPER,

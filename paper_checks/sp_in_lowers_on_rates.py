@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bbtheory.fit.uncertainty import mean_interval
 from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED, CheckResult
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ ALMOST_ALWAYS = 0.95
 
 def check(result: Result) -> CheckResult:
     """Count cuts that lower and that raise."""
-    from experiments.correlation_robustness import mean_interval
-
     own = [i for i, group in enumerate(result.groups) if group.startswith("in") and group.endswith("own")]
     shares = {}
     for i in own:
@@ -39,7 +38,8 @@ def check(result: Result) -> CheckResult:
     for s, share in enumerate(result.shares):
         key = f"random units of fan-in {result.fan_ins[-1]}, {f'{share:.0%}' if share else 'one'}"
         shares[key] = _lowered(result, "random", (-1, s))
-    intervals = {key: mean_interval(values) for key, values in shares.items()}
+    found = {key: mean_interval(values) for key, values in shares.items()}
+    intervals = {key: (mean, *ends) for key, (mean, ends) in found.items()}
     if all(low > ALMOST_ALWAYS for _, low, _ in intervals.values()):
         verdict = CONFIRMED
     elif any(high < ALMOST_ALWAYS for _, _, high in intervals.values()):
@@ -49,7 +49,8 @@ def check(result: Result) -> CheckResult:
     worst = min(intervals, key=lambda key: intervals[key][0])
     best = max(intervals, key=lambda key: intervals[key][0])
     mean, low, high = intervals[worst]
-    sign = mean_interval(np.nanmean(result.of("trained", "sign_finite")[own], axis=(0, 1, 2)))
+    right = result.of("trained", "sign_finite")[own]
+    sign, (sign_low, sign_high) = mean_interval(mean_interval(right.reshape(-1, right.shape[-1]))[0])
     return CheckResult(
         claim=CLAIM,
         source=PAPER,
@@ -61,7 +62,7 @@ def check(result: Result) -> CheckResult:
             f"share of on-rates that fall, of those that change; mean and 95 % interval over "
             f"{result.accuracy.size} networks; least in: {worst}; most in: {best}, {intervals[best][0]:.2f}. "
             f"Cutting inhibition raises an on-rate: linear response says which, with the right sign in "
-            f"{sign[0]:.3f} [{sign[1]:.3f}, {sign[2]:.3f}] of the cuts in trained networks"
+            f"{sign:.3f} [{sign_low:.3f}, {sign_high:.3f}] of the cuts in trained networks"
         ),
     )
 

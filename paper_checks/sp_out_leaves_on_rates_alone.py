@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from bbtheory.fit.uncertainty import mean_interval
 from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED, CheckResult
 
 if TYPE_CHECKING:
@@ -23,8 +22,6 @@ SOURCES = ("actuator_response",)
 
 def check(result: Result) -> CheckResult:
     """Look for any change of an own on-rate, and of those behind."""
-    from experiments.correlation_robustness import mean_interval
-
     own, behind = (result.groups.index(f"out first {who}") for who in ("own", "behind"))
     largest = result.of("trained", "largest")
     n = int(result.of("trained", "n")[own].sum())
@@ -34,7 +31,8 @@ def check(result: Result) -> CheckResult:
         verdict = CONFIRMED
     else:
         verdict = UNDECIDED
-    spearman = mean_interval(np.nanmean(result.of("trained", "spearman_finite")[behind], axis=(0, 1)))
+    order = result.of("trained", "spearman_finite")[behind]
+    spearman, (low, high) = mean_interval(mean_interval(order.reshape(-1, order.shape[-1]))[0])
     return CheckResult(
         claim=CLAIM,
         source=PAPER,
@@ -46,6 +44,6 @@ def check(result: Result) -> CheckResult:
             f"largest change of an own on-rate over {n} cuts in {result.accuracy.size} networks: without "
             f"feedback nothing else is possible at once; training on can move it later. Behind, on-rates "
             f"change by up to {largest[behind].max():.3f}, in the order predicted with rank correlation "
-            f"{spearman[0]:.3f} [{spearman[1]:.3f}, {spearman[2]:.3f}]"
+            f"{spearman:.3f} [{low:.3f}, {high:.3f}]"
         ),
     )
