@@ -38,6 +38,14 @@ def test_line_share_is_the_largest():
     assert best < 1.0
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_line_share_is_the_same_in_every_mirror(seed):
+    rng = np.random.default_rng(seed)
+    x, y = rng.uniform(-1, 1, 9), rng.uniform(-4, 4, 9)
+    shares = {balance_xor.line_share(i * x, j * y) for i in (-1, 1) for j in (-1, 1)}
+    assert len(shares) == 1
+
+
 @pytest.mark.parametrize("fan_in", [1, 2, 5, 10])
 def test_fair_on_rates_are_exact(fan_in):
     rng = np.random.default_rng(fan_in)
