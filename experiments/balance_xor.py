@@ -17,13 +17,12 @@ controller    k = clip(d0 + L/beta), by SP-out, SP-in (fan-in, of the second lay
               imposed: the fit must give back beta, and shows nothing else.
 
 On-rates are seen twice: as the long-term averages that the rule acts on, and measured on fresh examples. The
-two differ by how far learning has moved a unit since; where they disagree, that is scatter in the on-rates,
-which blurs line and hyperbola alike. Two instruments: the
-verdict of bbtheory.fit on units off the clips, and the share of those units within one link of each law: of
-floor(tau/a), that has nothing to fit, and of the best of all lines, that has two numbers to fit. Both are
-shown their own limits on the same on-rates: exact hyperbolas, exact lines, and shuffled fan-outs. Near
-a = 1/2 every hyperbola is close to its tangent, and an instrument that cannot tell must be seen not to.
-Dead units (never on) and saturated ones are counted and left out of the fits.
+two differ by how far learning has moved a unit since, which scatters the points and blurs line and hyperbola
+alike. Two instruments: the verdict of bbtheory.fit on units off the clips, and the share of those units
+within one link of each law: of floor(tau/a), that has nothing to fit, and of the best of all lines, that has
+two numbers to fit. Both are shown their own limits on the same on-rates: exact hyperbolas, exact lines, and
+shuffled fan-outs. Near a = 1/2 every hyperbola is close to its tangent, and an instrument that cannot tell
+must be seen not to. Dead units (never on) and saturated ones are counted and left out of the fits.
 
 Time: 4 min on one core (CPU preset), no accelerator. What would count against the hyperbola: units off
 floor(tau/a) that a line describes; against the line: the reverse, or a verdict that exact hyperbolas get too.
@@ -486,18 +485,18 @@ def _within(on_rate: np.ndarray, degree: np.ndarray, arm: Arm) -> dict[str, floa
 def line_share(x: np.ndarray, y: np.ndarray, reach: float = REACH) -> float:
     """Largest share of points (x, y) within ``reach`` of any one line, measured along y.
 
-    The best strip can be moved and turned until two points lie on its edges, so the lines through all pairs
-    of points, each shifted up or down by ``reach``, hold the best one.
+    The lines that keep a set of points in their strip form a polygon in slope and height, whose steepest and
+    flattest corners have one point on the upper edge and one on the lower: the lines through all pairs of
+    points, one shifted up by ``reach`` and the other down, hold the best one.
     """
     i, j = np.triu_indices(x.size, 1)
     apart = x[i] != x[j]
     i, j = i[apart], j[apart]
     best = 0
     for up in (-reach, reach):
-        for other in (-reach, reach):
-            slope = (y[j] + other - y[i] - up) / (x[j] - x[i])
-            away = y - (y[i] + up)[:, None] - slope[:, None] * (x - x[i][:, None])
-            # the two points on the edges may round to beyond them
-            near = np.abs(away) <= reach * (1.0 + 1e-6)
-            best = max(best, int(near.sum(axis=1).max(initial=0)))
+        slope = (y[j] - up - y[i] - up) / (x[j] - x[i])
+        away = y - (y[i] + up)[:, None] - slope[:, None] * (x - x[i][:, None])
+        # the two points on the edges may round to beyond them
+        near = np.abs(away) <= reach * (1.0 + 1e-6)
+        best = max(best, int(near.sum(axis=1).max(initial=0)))
     return best / x.size
