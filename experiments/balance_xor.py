@@ -138,7 +138,8 @@ SMOKE = Config(
     width=24, wide=32, steps=300, warmup=50, taus=(4.0,), batch=64, n_times=2, n_samples=2000,
     n_permutations=99, beta=0.1, d0=8.0, seeds=(0, 1),
 )  # fmt: skip
-CPU = Config(seeds=tuple(range(20)))
+# seeds that were not looked at when the instruments and the rule of the check were chosen (0 to 19 were)
+CPU = Config(seeds=tuple(range(20, 40)))
 
 
 @dataclasses.dataclass(frozen=True)

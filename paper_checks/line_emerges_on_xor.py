@@ -79,4 +79,8 @@ def _fits(result: Result, arms: list[str]) -> str:
         f"{share('exact_hyperbola_hyperbolic', view):.2f})"
         for view in result.views
     ]
-    return "Verdicts of the fit as shares of all networks, " + "; ".join(parts)
+    r_squared, _ = mean_interval(np.concatenate([result.of(arm, "r_squared") for arm in arms]))
+    return (
+        f"A line fitted to them has R^2 {r_squared:.2f} in the mean, which shows no more than that. "
+        "Verdicts of the fit as shares of all networks, " + "; ".join(parts)
+    )
