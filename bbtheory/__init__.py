@@ -22,6 +22,7 @@ _EXPORTS = {
     "ConvergenceError": "records",
     "InfeasibleError": "records",
     "Record": "records",
+    "simulate_boolean": "simulate.boolean",
     "simulate_correlated": "simulate.correlated",
     "simulate_flux": "simulate.flux",
     "simulate_population": "simulate.population",
@@ -122,6 +123,7 @@ if TYPE_CHECKING:
     from .records import ConvergenceError as ConvergenceError
     from .records import InfeasibleError as InfeasibleError
     from .records import Record as Record
+    from .simulate.boolean import simulate_boolean as simulate_boolean
     from .simulate.correlated import simulate_correlated as simulate_correlated
     from .simulate.flux import simulate_flux as simulate_flux
     from .simulate.population import simulate_population as simulate_population
