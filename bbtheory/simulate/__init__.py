@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Toy worlds that obey only the local rule: they use the theory's definitions, never its solutions."""
-=======
-"""Toy worlds that obey only the local rule and know none of the theory's solutions; imported on first use."""
->>>>>>> xor
 
 from __future__ import annotations
 
@@ -37,12 +33,8 @@ _EXPORTS = {
     "PopulationSettings": "population_rules",
     "PriceAdjustment": "population_rules",
     "Threshold": "population_rules",
-<<<<<<< HEAD
     "PopulationRun": "population_run",
     "PopulationState": "population_run",
-=======
-    "simulate_population": "population",
->>>>>>> xor
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
