@@ -13,7 +13,7 @@ from bbtheory.train import rule as rules
 from bbtheory.train.degrees import IN, OUT, Side, both_actuators, one_actuator
 from bbtheory.train.pruner import Pruner
 from bbtheory.train.rescaling import FORMS, Rescaling
-from bbtheory.train.sharding import placed
+from bbtheory.train.sharding import placed, whole
 
 if TYPE_CHECKING:
     from bbtheory.train.unit_report import PruningReport
@@ -274,7 +274,8 @@ class BudgetedBroadcast(Pruner):
         gradient = weight.take_dead_gradient() if self.needs_gradient else None
         if gradient is not None:
             size = weight.per_link(gradient.abs_())
-            return size / size.amax().clamp(min=torch.finfo(size.dtype).tiny)
+            largest = whole(size.flatten(1).amax(1)).amax()
+            return size / float(largest.clamp(min=torch.finfo(size.dtype).tiny))
         # drawn whole in every process, so that all draw the same
         drawn = torch.rand(like.shape, generator=self.generator).to(like.device, like.dtype)
         return placed(drawn, like)

@@ -1,24 +1,24 @@
 """Training in several processes: on-rates and recorded gradients of all of them, masks equal on all of them.
 
-With data parallelism every process sees other samples. On-rates S/N (see activity.py) and gradients for growth
-are summed over all processes at every refresh; weights, the generator's seed and the order of ties are equal
-already, so each process chooses the same masks by itself. Nothing has to be configured: processes are found
-when ``torch.distributed`` is initialised.
+With data parallelism every process sees other samples. On-rates S/N (see activity.py) and gradients for
+growth are summed over all processes at every refresh; weights, the generator's seed and the order of ties are
+equal already, so each process chooses the same masks by itself. Nothing has to be configured: processes are
+found when ``torch.distributed`` is initialised.
 
     pruner.reduce = sum_over_processes      the default: all processes
     pruner.reduce = Processes(group)        those of one group
     pruner.reduce = alone                   this process prunes for itself, as in a sweep of separate runs
 
-A gradient hook of a cut weight runs before DistributedDataParallel averages, on every process, so the average is
-masked too. The pruner may be made before or after the model is wrapped; made after, it looks inside the wrapper,
-and names are those of the plain model.
+A gradient is masked before DistributedDataParallel averages, on every process, so the average is masked too.
+The pruner may be made before or after the model is wrapped; made after, it looks inside the wrapper, and names
+are those of the plain model.
 
-Under FSDP2 masks are sharded by rows with their weights (sharding.py), for rules that choose row by row: SP-in, and
-``allocation="row"`` of `Pruner`. SP-out, choices over a layer or the network and rescales are refused.
+Under FSDP2 masks are sharded by rows with their weights (sharding.py), for rules that choose row by row: SP-in,
+and ``allocation="row"`` of `Pruner`. SP-out, choices over a layer or the network and rescales are refused.
 
 A state is of one process: sums S and N are its own. Let each process save its own, or call
-``pruner.pool_statistics()`` on all processes before one of them saves for all. A sharded pruner does so by itself
-in ``state_dict()``, which is then for all processes to call, as ``torch.distributed.checkpoint.save`` is.
+``pruner.pool_statistics()`` on all processes before one of them saves for all. A sharded pruner does so by
+itself in ``state_dict()``, which all processes then have to call, as ``torch.distributed.checkpoint.save``.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def check_agreement(masked: MaskedModel, group: Any = None) -> None:
     """
     if n_processes(group) == 1:
         return
-    hashes = {f"masks of layer {n!r}": _hash(w.mask) for n, w in masked.weights.items() if not is_sharded(w.mask)}
+    masks = {name: weight.mask for name, weight in masked.weights.items()}
+    hashes = {f"masks of layer {n!r}": _hash(mask) for n, mask in masks.items() if not is_sharded(mask)}
     generator = getattr(masked, "generator", None)
     if generator is not None:
         hashes["random generators"] = _hash(generator.get_state())

@@ -16,7 +16,7 @@ from bbtheory.train.activity import DEFINITIONS, Activity, Padding, remove_dead_
 from bbtheory.train.layers import choose_layers, find_layers, masked_weights, place_activities
 from bbtheory.train.masking import DORMANT, GRANULARITIES
 from bbtheory.train.optimizers import OptimizerWatch
-from bbtheory.train.sharding import is_sharded, reshard
+from bbtheory.train.sharding import is_sharded, reshard, whole
 from bbtheory.train.tracing import trace_layers
 
 
@@ -45,7 +45,7 @@ class MaskedModel:
     padding : Padding
         Set ``padding.valid`` to a boolean tensor, such as (batch, tokens), to leave padding uncounted.
     reduce : callable
-        Sums a list of tensors over processes, in place; over all that there are by default, see distributed.py.
+        Sums a list of tensors over processes, in place; over all by default, see distributed.py.
     """
 
     def __init__(
@@ -127,7 +127,9 @@ class MaskedModel:
                 raise ValueError(
                     f"layer {name!r} must be zero where its mask is cut, got other weights there"
                 )
-            if weight.dormant is not None and bool((weight.dormant * weight.per_weight(weight.mask)).any()):
+            if weight.dormant is not None and bool(
+                whole((weight.dormant * weight.per_weight(weight.mask)).any())
+            ):
                 raise ValueError(f"layer {name!r} must have no dormant value at a kept weight, got one")
 
     def remove(self) -> None:

@@ -60,6 +60,8 @@ class MaskedWeight:
         self.by_channel = granularity == "channel" and weight.dim() > 2
         shape = weight.shape[:2] if self.by_channel else weight.shape
         ones = torch.ones(shape, dtype=torch.bool, device=weight.device)
+        if is_sharded(weight):
+            check_layout(name, weight)
         self.mask = placed(ones, weight)
         self.dormant = torch.zeros_like(weight, requires_grad=False) if dormant == "stored" else None
         self.link_size = weight.numel() // self.mask.numel()
@@ -122,7 +124,7 @@ class MaskedWeight:
 
     def fan_out(self) -> torch.Tensor:
         """Kept links of each sending unit, (n_in,)."""
-        return whole(self.columns(self.mask).sum(1))
+        return self.columns(whole(self.mask)).sum(1)
 
     def per_link(self, weights: torch.Tensor) -> torch.Tensor:
         """Sum a non-negative quantity of weights over each link, in the shape of the mask."""
@@ -205,15 +207,15 @@ class MaskedWeight:
     def leaks(self) -> bool:
         """Whether a cut weight is not zero."""
         # cut weights times the complement of the mask: NaN counts as a leak
-        return bool(self.parameter.detach().mul(1 - self._factor()).ne_(0).any())
+        return bool(whole(self.parameter.detach().mul(1 - self._factor()).ne_(0).any()))
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
         weight = self.parameter.detach()
         # one pass; a sum of finite numbers can overflow, so only a bad one is looked into
-        if math.isfinite(float(weight.sum(dtype=torch.float32))):
+        if math.isfinite(float(whole(weight.sum(dtype=torch.float32)))):
             return True
-        return bool(torch.isfinite(weight).all())
+        return bool(whole(torch.isfinite(weight).all()))
 
     def _factor(self) -> torch.Tensor:
         """The mask as 0 and 1 over the weights; multiplying by bytes is four times as fast as by bools."""
@@ -286,7 +288,7 @@ class MaskedWeight:
 
     def drop_broken_gradient(self) -> None:
         """Forget a recorded gradient that is not finite: its step was skipped."""
-        if self.dead_gradient is not None and not bool(torch.isfinite(self.dead_gradient).all()):
+        if self.dead_gradient is not None and not bool(whole(torch.isfinite(self.dead_gradient).all())):
             self.dead_gradient = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -298,4 +300,4 @@ def count_kept(mask: torch.Tensor) -> int:
     """Count the True entries of a mask, on the CPU ten times as fast as a sum."""
     if mask.device.type == "cpu" and not is_sharded(mask):
         return int(np.count_nonzero(mask.numpy()))
-    return int(torch.count_nonzero(mask))
+    return int(whole(torch.count_nonzero(mask)))

@@ -18,7 +18,7 @@ from bbtheory.train.activity import decay
 from bbtheory.train.history import History
 from bbtheory.train.keeping import ALLOCATIONS, keep_best
 from bbtheory.train.masked_model import MaskedModel
-from bbtheory.train.sharding import is_sharded
+from bbtheory.train.sharding import is_sharded, whole
 
 if TYPE_CHECKING:
     from bbtheory.train.unit_report import PruningReport
@@ -157,10 +157,12 @@ class Pruner(MaskedModel):
 
     def saliency(self) -> float:
         """What presses for sparsity now, for the history: here the smallest kept |w|."""
-        least = min(
-            float(w.per_link(w.parameter.detach().abs()).masked_fill(~w.mask, math.inf).amin())
+        # by rows first: a process may hold none
+        kept = [
+            w.per_link(w.parameter.detach().abs()).masked_fill(~w.mask, math.inf)
             for w in self.weights.values()
-        )
+        ]
+        least = min(float(whole(k.flatten(1).amin(1)).amin()) for k in kept)
         return least if math.isfinite(least) else 0.0
 
     def apply(self, masks: Mapping[str, torch.Tensor]) -> None:

@@ -76,9 +76,10 @@ class _Tracer(fx.Tracer):
         self.names = names
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        inner = any(id(part) in self.names for part in m.modules()) and id(m) not in self.names
-        if isinstance(m, (nn.MultiheadAttention, *_KNOWN)):
+        # wrappers give modules classes of their own: known by what they are, not by where their class is from
+        if id(m) in self.names or isinstance(m, (nn.MultiheadAttention, *_KNOWN, *_PASSING)):
             return True
+        inner = any(id(part) in self.names for part in m.modules())
         return not inner and (_is_activation(m) or super().is_leaf_module(m, module_qualified_name))
 
     def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
