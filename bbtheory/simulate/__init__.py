@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 # public name -> the module that defines it
 _EXPORTS = {
+    "simulate_boolean": "boolean",
+    "BooleanRun": "boolean_run",
+    "Pruning": "boolean_settings",
+    "Training": "boolean_settings",
     "CorrelatedActivity": "correlated",
     "pattern_probability": "correlated",
     "simulate_correlated": "correlated",
@@ -15,27 +19,31 @@ _EXPORTS = {
     "simulate_correlated_balance": "correlated_balance",
     "simulate_flux": "flux",
     "FluxRun": "flux_run",
+    "draw_regression": "flux_settings",
     "Optimizer": "flux_settings",
     "PressureSchedule": "flux_settings",
     "RegressionLoss": "flux_settings",
     "SolvableLoss": "flux_settings",
-    "draw_regression": "flux_settings",
     "correlation_bounds": "latent",
     "cut_correlation": "latent",
     "latent_correlation": "latent",
-    "Controller": "population_rules",
     "Population": "population",
-    "PopulationRun": "population_run",
+    "simulate_population": "population",
+    "Controller": "population_rules",
     "PopulationSettings": "population_rules",
-    "PopulationState": "population_run",
     "PriceAdjustment": "population_rules",
     "Threshold": "population_rules",
-    "simulate_population": "population",
+    "PopulationRun": "population_run",
+    "PopulationState": "population_run",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from .boolean import simulate_boolean as simulate_boolean
+    from .boolean_run import BooleanRun as BooleanRun
+    from .boolean_settings import Pruning as Pruning
+    from .boolean_settings import Training as Training
     from .correlated import CorrelatedActivity as CorrelatedActivity
     from .correlated import pattern_probability as pattern_probability
     from .correlated import simulate_correlated as simulate_correlated

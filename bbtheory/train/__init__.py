@@ -15,16 +15,25 @@ _EXPORTS = {
     "AttentionTraffic": "attention",
     "measure_attention": "attention",
     "BudgetedBroadcast": "budgeted_broadcast",
+    "compact": "compaction",
+    "CompactReport": "compaction",
     "Dataset": "data",
-    "MissingDataError": "data",
     "load_data": "data",
+    "MissingDataError": "data",
     "History": "history",
-    "UnitTable": "measurement",
-    "measure_model": "measurement",
     "NonFiniteError": "masked_model",
+    "measure_model": "measurement",
+    "UnitTable": "measurement",
+    "measure_projection": "projection",
+    "project_to_blocks": "projection",
+    "project_to_groups": "projection",
+    "Projection": "projection",
     "Pruner": "pruner",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
+    "measure_semi_structured": "semi_structured",
+    "SemiStructuredTiming": "semi_structured",
+    "to_semi_structured": "semi_structured",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
 }
@@ -36,6 +45,8 @@ if TYPE_CHECKING:
     from .attention import AttentionTraffic as AttentionTraffic
     from .attention import measure_attention as measure_attention
     from .budgeted_broadcast import BudgetedBroadcast as BudgetedBroadcast
+    from .compaction import CompactReport as CompactReport
+    from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
@@ -43,9 +54,16 @@ if TYPE_CHECKING:
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
+    from .projection import Projection as Projection
+    from .projection import measure_projection as measure_projection
+    from .projection import project_to_blocks as project_to_blocks
+    from .projection import project_to_groups as project_to_groups
     from .pruner import Pruner as Pruner
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
+    from .semi_structured import SemiStructuredTiming as SemiStructuredTiming
+    from .semi_structured import measure_semi_structured as measure_semi_structured
+    from .semi_structured import to_semi_structured as to_semi_structured
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
 

@@ -1,8 +1,8 @@
 """Which links are kept: exactly the largest so many of each row, each column, or all layers together.
 
-One definition, three roads: compiled loops over the tensor's own memory on the CPU, one kernel per row on CUDA,
-plain tensor operations everywhere else. They agree bit for bit, ties included, so that a mask depends neither on
-the machine nor on the road.
+One definition, three roads: compiled loops over the tensor's own memory on the CPU, one kernel per row on
+CUDA, plain tensor operations everywhere else. They agree bit for bit, ties included, so that a mask depends
+neither on the machine nor on the road.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ def keep_largest(
 ) -> Tensor:
     """Keep exactly the largest so many scores of each row: sum_j mask[r, j] = counts[r].
 
-    Scores are compared by value: infinities are numbers as any other, -0 equals 0. Of equal scores those at the
-    lowest index are kept. The result is the same on every device, bit for bit.
+    Scores are compared by value: infinities are numbers as any other, -0 equals 0. Of equal scores those at
+    the lowest index are kept. The result is the same on every device, bit for bit.
 
     Parameters
     ----------
     score : Tensor, shape (n_rows, n_columns)
-        Larger = keep; float64, float32, bfloat16 or float16, without NaN. Only read, and without a copy where it
-        or its transpose is contiguous.
+        Larger = keep; float64, float32, bfloat16 or float16, without NaN. Only read, and without a copy
+        where it or its transpose is contiguous.
     counts : Tensor of integers, shape (n_rows,) for ``dim=1``, (n_columns,) for ``dim=0``, or int
         How many to keep, in [0, n_columns], for ``dim=0`` in [0, n_rows]; one number holds for all.
     dim : int
-        The axis along which scores compete: 1, within each row (a unit's fan-in), or 0, within each column (its
-        fan-out).
+        The axis along which scores compete: 1, within each row (a unit's fan-in), or 0, within each column
+        (its fan-out).
     magnitude : bool
         Compare |score| in place of score; no array of magnitudes is made.
     out : Tensor of bool, shape (n_rows, n_columns), optional
@@ -62,8 +62,8 @@ def keep_largest(
     Raises
     ------
     ValueError
-        If ``score`` is no matrix of floats or holds a NaN, if ``counts`` are no integers, too many or too few of
-        them or out of range, if ``dim`` is neither 0 nor 1, if ``out`` does not fit.
+        If ``score`` is no matrix of floats or holds a NaN, if ``counts`` are no integers, too many or too
+        few of them or out of range, if ``dim`` is neither 0 nor 1, if ``out`` does not fit.
 
     Notes
     -----
@@ -73,7 +73,7 @@ def keep_largest(
     if score.ndim != 2:
         raise ValueError(f"score must have 2 axes, got shape {tuple(score.shape)}")
     dim = validate.integer("dim", dim, "[0, 1]")
-    counts = _clean_counts(counts, score.shape[1 - dim], score.shape[dim], score.device)
+    counts = clean_counts("counts", counts, score.shape[1 - dim], score.shape[dim], score.device)
     if out is not None and (out.shape, out.dtype, out.device) != (score.shape, torch.bool, score.device):
         raise ValueError(
             f"out must be a bool tensor of shape {tuple(score.shape)} on {score.device}, "
@@ -101,8 +101,8 @@ def keep_largest(
 def keep_largest_overall(scores: Sequence[Tensor], count: int, *, magnitude: bool = False) -> list[Tensor]:
     """Keep exactly the ``count`` largest scores of all tensors together: sum_l sum mask_l = count.
 
-    Of equal scores those of the first tensor are kept, in it those at the lowest index (row by row). Scores of
-    different float types are compared by value.
+    Of equal scores those of the first tensor are kept, in it those at the lowest index (row by row). Scores
+    of different float types are compared by value.
 
     Parameters
     ----------
@@ -121,7 +121,8 @@ def keep_largest_overall(scores: Sequence[Tensor], count: int, *, magnitude: boo
     Raises
     ------
     ValueError
-        If ``scores`` is empty, holds anything but tensors of floats, or a NaN, or if ``count`` is out of range.
+        If ``scores`` is empty, holds anything but tensors of floats, or a NaN, or if ``count`` is out of
+        range.
     """
     if not scores:
         raise ValueError("scores must hold at least one tensor, got none")
@@ -152,18 +153,18 @@ def _check_floats(name: str, score: Tensor) -> None:
         raise ValueError(f"{name} must be float64, float32, bfloat16 or float16, got {score.dtype}")
 
 
-def _clean_counts(counts: Tensor | int, n_lines: int, n: int, device: torch.device) -> Tensor:
+def clean_counts(name: str, counts: Tensor | int, n_lines: int, n: int, device: torch.device) -> Tensor:
     """Return one count in [0, n] for each of the lines, int64."""
     if not isinstance(counts, Tensor):
-        return torch.full((n_lines,), validate.integer("counts", counts, f"[0, {n}]"), device=device)
+        return torch.full((n_lines,), validate.integer(name, counts, f"[0, {n}]"), device=device)
     if counts.is_floating_point() or counts.is_complex() or counts.dtype == torch.bool:
-        raise ValueError(f"counts must be integers, got {counts.dtype}")
+        raise ValueError(f"{name} must be integers, got {counts.dtype}")
     if counts.shape != (n_lines,):
-        raise ValueError(f"counts must have shape ({n_lines},), got {tuple(counts.shape)}")
+        raise ValueError(f"{name} must have shape ({n_lines},), got {tuple(counts.shape)}")
     if n_lines:
         low, high = torch.stack(counts.detach().aminmax()).tolist()
         if low < 0 or high > n:
-            raise ValueError(f"counts must be integers in [0, {n}], got {low if low < 0 else high}")
+            raise ValueError(f"{name} must be integers in [0, {n}], got {low if low < 0 else high}")
     return counts.to(device=device, dtype=torch.int64).contiguous()
 
 

@@ -1,4 +1,4 @@
-"""The selection of selection.py on CUDA: one program per row, which holds it in registers; read once, written once.
+"""The selection of selection.py on CUDA: one program per row, held in registers, read once and written once.
 
 The same bisection over the bits of the numbers as in selection_kernel.py.
 """
@@ -6,8 +6,8 @@ The same bisection over the bits of the numbers as in selection_kernel.py.
 from __future__ import annotations
 
 import torch
-import triton
-import triton.language as tl
+import triton  # pyright: ignore[reportMissingImports]
+import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 LONGEST = 1 << 15  # numbers in a row: 32 keys in the registers of each of 1024 threads
 
@@ -69,7 +69,7 @@ def select_rows(
     block = triton.next_power_of_2(n)
     nan = torch.empty(n_rows, dtype=torch.int8, device=bits.device)
     with torch.cuda.device_of(bits):
-        _select_row[(n_rows,)](
+        _select_row[(n_rows,)](  # pyright: ignore[reportIndexIssue]
             bits,
             counts.to(torch.int32),
             out.view(torch.int8),

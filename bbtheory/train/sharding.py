@@ -2,8 +2,8 @@
 
 Masks and dormant values of such a weight are DTensors of the same layout, so a process holds one byte for
 each weight of its own rows, element-wise operations need no communication, and
-``torch.distributed.checkpoint`` saves and re-shards them like the weights. What is chosen row by row is chosen
-locally; what competes across rows would have to be gathered first and is refused.
+``torch.distributed.checkpoint`` saves and re-shards them like the weights. What is chosen row by row is
+chosen locally; what competes across rows would have to be gathered first and is refused.
 
 ``item()``, float() and bool() of a reduced DTensor read this process's part alone: `whole` comes first.
 """
