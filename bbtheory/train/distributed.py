@@ -14,7 +14,8 @@ The pruner may be made before or after the model is wrapped; made after, it look
 names are those of the plain model.
 
 Under FSDP2 masks are sharded by rows with their weights (sharding.py), for rules that choose row by row:
-SP-in, and ``allocation="row"`` of `Pruner`. SP-out, choices over a layer or the network and rescales are refused.
+SP-in, and ``allocation="row"`` of `Pruner`. SP-out, choices over a layer or the network, and rescales are
+refused.
 
 A state is of one process: sums S and N are its own. Let each process save its own, or call
 ``pruner.pool_statistics()`` on all processes before one of them saves for all. A sharded pruner does so by
