@@ -13,6 +13,7 @@ from bbtheory.train import rule as rules
 from bbtheory.train.degrees import IN, OUT, Side, both_actuators, one_actuator
 from bbtheory.train.pruner import Pruner
 from bbtheory.train.rescaling import FORMS, Rescaling
+from bbtheory.train.sharding import placed, whole
 
 if TYPE_CHECKING:
     from bbtheory.train.unit_report import PruningReport
@@ -114,6 +115,7 @@ class BudgetedBroadcast(Pruner):
             )
         self.tau = None if tau is None else validate.real("tau", tau, "(0, inf)")
         self.d0 = float("nan")
+        self.rescale = rescale
         super().__init__(model, 1.0 if density is None else density, allocation=allocation, **settings)
         dormant = next(iter(self.weights.values())).dormant
         self.needs_gradient = dormant is None and growth == "gradient"
@@ -127,6 +129,11 @@ class BudgetedBroadcast(Pruner):
     def degree_kind(self) -> str:
         """The degree that is set from a unit's own on-rate: fan_in, fan_out or both."""
         return self.kinds[0] if len(self.kinds) == 1 else "both"
+
+    @property
+    def by_row(self) -> bool:
+        """Whether each row is chosen by itself: SP-in without a rescale."""
+        return self.kinds == (IN,) and self.rescale is None
 
     # -- a refresh
 
@@ -269,7 +276,9 @@ class BudgetedBroadcast(Pruner):
             size = weight.per_link(gradient.abs_())
             largest = whole(size.flatten(1).amax(1)).amax()
             return size / float(largest.clamp(min=torch.finfo(size.dtype).tiny))
-        return torch.rand(like.shape, generator=self.generator).to(like.device, like.dtype)
+        # drawn whole in every process, so that all draw the same
+        drawn = torch.rand(like.shape, generator=self.generator).to(like.device, like.dtype)
+        return placed(drawn, like)
 
     def _check_floor(self) -> None:
         """Refuse a floor that leaves no room for the density; on-rates can only raise what it takes."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bbtheory.train.history import History
+from bbtheory.train.sharding import is_sharded, placed
 
 if TYPE_CHECKING:
     from bbtheory.train.pruner import Pruner
@@ -18,6 +19,8 @@ VERSION = 1
 def pack(pruner: Pruner) -> dict[str, Any]:
     """Return the state of a pruner; tensors are copies."""
     history = pruner.history
+    if any(is_sharded(weight.mask) for weight in pruner.weights.values()):
+        pruner.pool_statistics()
     return {
         "version": VERSION,
         "kind": type(pruner).__name__,
@@ -63,12 +66,14 @@ def unpack(pruner: Pruner, state: Mapping[str, Any]) -> None:
     pruner.generator.set_state(state["generator"].cpu())
     for name, weight in pruner.weights.items():
         saved = state["weights"][name]
-        weight.mask.copy_(saved["mask"])
-        if weight.dormant is not None:
-            weight.dormant.copy_(saved["dormant"])
-        gradient = saved["dead_gradient"]
-        weight.dead_gradient = None if gradient is None else gradient.to(weight.parameter.device, copy=True)
         weight.attach()
+        weight.mask.copy_(placed(saved["mask"], weight.mask))
+        if weight.dormant is not None:
+            weight.dormant.copy_(placed(saved["dormant"], weight.mask))
+        gradient = saved["dead_gradient"]
+        if gradient is not None:
+            gradient = placed(gradient, weight.mask).to(weight.parameter.device, copy=True)
+        weight.dead_gradient = gradient
         weight.enforce()
     for name, activity in pruner.activities.items():
         for part, value in state["activities"][name].items():

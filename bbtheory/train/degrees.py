@@ -10,6 +10,7 @@ import torch
 from bbtheory.train.allocation import check_reach, even_degrees, layer_links, solve_knob, whole_degrees
 from bbtheory.train.masking import MaskedWeight, count_kept
 from bbtheory.train.selection import keep_largest
+from bbtheory.train.sharding import keep_rows, whole
 
 IN, OUT = "fan_in", "fan_out"
 _D0_TOLERANCE = 1e-7  # links: the intersection is bisected to this, links that change within it are tied
@@ -47,7 +48,7 @@ class Side:
 
     def degrees(self, mask: torch.Tensor) -> torch.Tensor:
         """Links of each unit under a mask, int64 on the CPU."""
-        return self.per_unit(mask).sum(1).cpu()
+        return whole(self.per_unit(mask).sum(1)).cpu()
 
     def traffic(self, degrees: torch.Tensor) -> float:
         """Traffic sum a_i k_i, links per step; 0 where units have no on-rate."""
@@ -57,7 +58,7 @@ class Side:
         """Keep the best links of each unit, as many as it is given."""
         weight, score = self.weight, self.score
         if self.kind == IN:
-            return keep_largest(weight.rows(score), counts, magnitude=self.magnitude).reshape(score.shape)
+            return keep_rows(weight.rows(score), counts, magnitude=self.magnitude).reshape(score.shape)
         if score.dim() == 2 and weight.groups == 1:  # columns are read where they lie
             return keep_largest(score, counts, dim=0, magnitude=self.magnitude)
         by_unit = keep_largest(weight.columns(score), counts, magnitude=self.magnitude)

@@ -9,6 +9,7 @@ import torch
 from bbtheory.train.allocation import even_degrees, layer_links
 from bbtheory.train.masking import MaskedWeight, count_kept
 from bbtheory.train.selection import keep_largest, keep_largest_overall
+from bbtheory.train.sharding import keep_rows
 
 ALLOCATIONS = ("network", "layer", "row")
 
@@ -43,7 +44,7 @@ def keep_best(
         if allocation == "layer":
             mask = keep_largest(rows.reshape(1, -1), count)
         else:
-            mask = keep_largest(rows, even_degrees(weight.n_out, weight.fan_in_limit, count))
+            mask = keep_rows(rows, even_degrees(weight.n_out, weight.fan_in_limit, count))
         masks[name] = mask.reshape(weight.mask.shape)
     return masks
 

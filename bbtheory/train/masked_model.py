@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import torch
 from torch import nn
 
 from bbtheory import validate
+from bbtheory.train import distributed
 from bbtheory.train.activity import DEFINITIONS, Activity, Padding, remove_dead_taps, watch_layers
 from bbtheory.train.layers import choose_layers, find_layers, masked_weights, place_activities
 from bbtheory.train.masking import DORMANT, GRANULARITIES
 from bbtheory.train.optimizers import OptimizerWatch
+from bbtheory.train.sharding import is_sharded, reshard, whole
 from bbtheory.train.tracing import trace_layers
 
 
@@ -42,8 +44,8 @@ class MaskedModel:
         Of the layers that an activation follows, by layer name; empty where on-rates are not counted.
     padding : Padding
         Set ``padding.valid`` to a boolean tensor, such as (batch, tokens), to leave padding uncounted.
-    reduce : callable, optional
-        Sums a list of tensors over processes, in place.
+    reduce : callable
+        Sums a list of tensors over processes, in place; over all by default, see distributed.py.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class MaskedModel:
         optimizer: torch.optim.Optimizer | None,
         count_activity: bool,
     ):
-        self.model = validate.instance("model", model, nn.Module)
+        self.model = model = distributed.unwrapped(validate.instance("model", model, nn.Module))
         validate.choice("granularity", granularity, GRANULARITIES)
         validate.choice("dormant", dormant, DORMANT)
         validate.choice("on", on, DEFINITIONS)
@@ -75,7 +77,7 @@ class MaskedModel:
         self.activities: dict[str, Activity] = {}
         if count_activity:
             self.activities = watch_layers(self.graph, on=on, scale=scale, padding=self.padding)
-        self.reduce: Callable[[list[torch.Tensor]], None] | None = None
+        self.reduce: distributed.Reduce = distributed.sum_over_processes
         self._enforce_each_step = False
         self._check_leaks = False
         self._watch = OptimizerWatch(self.weights.values(), optimizer)
@@ -98,14 +100,27 @@ class MaskedModel:
         """Kept / prunable weights of the pruned layers, now."""
         return self.n_kept / self.n_weights
 
-    def verify(self) -> None:
+    @property
+    def by_row(self) -> bool:
+        """Whether masks are chosen row by row, so that a process can choose for the rows it holds alone."""
+        return False
+
+    def verify(self, *, agreement: bool = False) -> None:
         """Check that every cut weight is zero and that no dormant value lies at a kept weight.
+
+        Parameters
+        ----------
+        agreement : bool
+            Check too that masks are the same in all processes, by their hashes; all processes must call it.
 
         Raises
         ------
         ValueError
             Naming the first layer where it is not so.
         """
+        if agreement:
+            distributed.check_agreement(self, getattr(self.reduce, "group", None))
+        self._reshard()
         for name, weight in self.weights.items():
             weight.follow()
             if weight.leaks():
@@ -130,11 +145,21 @@ class MaskedModel:
     def statistics(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Sums of on-events and of chances of each layer, of all processes together, float64 on the CPU."""
         sums = {name: (a.total.clone(), a.count.clone()) for name, a in self.activities.items()}
-        if self.reduce is not None:
-            self.reduce([tensor for pair in sums.values() for tensor in pair])
+        self.reduce([tensor for pair in sums.values() for tensor in pair])
         return {
             name: (s.to("cpu", torch.float64), n.to("cpu", torch.float64)) for name, (s, n) in sums.items()
         }
+
+    def pool_statistics(self) -> None:
+        """Give every process the mean of all their sums, which leaves on-rates as they are.
+
+        Call it on all processes before one of them saves the state for all.
+        """
+        one = torch.ones((), dtype=torch.float64)
+        sums = [t for a in self.activities.values() for t in (a.total, a.count)]
+        self.reduce([*sums, one])
+        for tensor in sums:
+            tensor.div_(float(one))
 
     def on_rates(self) -> dict[str, torch.Tensor]:
         """Long-term on-rate of each unit of each layer that has been seen, S/N, float64 on the CPU."""
@@ -160,10 +185,30 @@ class MaskedModel:
 
     def _attach(self) -> None:
         remove_dead_taps(self.model)
-        for weight in self.weights.values():
-            weight.attach()
+        self._attach_weights()
         for activity in self.activities.values():
             activity.attach()
+
+    def _attach_weights(self) -> bool:
+        """Find the parameters anew, with their device, type and shards; return whether one was replaced.
+
+        Raises
+        ------
+        ValueError
+            If weights are sharded and masks are not chosen by row.
+        """
+        self._reshard()
+        changed = [weight.attach() for weight in self.weights.values()]
+        if any(is_sharded(w.mask) for w in self.weights.values()) and not self.by_row:
+            raise ValueError(
+                f"{type(self).__name__} must choose row by row where weights are sharded by rows "
+                "(sp_in without sp_out or rescale; allocation='row'), got a choice across rows"
+            )
+        return any(changed)
+
+    def _reshard(self) -> None:
+        if any(is_sharded(weight.mask) for weight in self.weights.values()):
+            reshard(self.model)
 
     def _require_seen(self) -> None:
         if self.activities and all(float(activity.count) == 0.0 for activity in self.activities.values()):
@@ -177,7 +222,9 @@ class MaskedModel:
         for name, weight in self.weights.items():
             if not weight.finite():
                 raise NonFiniteError(f"weights of layer {name!r} must be finite numbers, got others: {stays}")
-        sick = [name for name, a in self.activities.items() if not bool(torch.isfinite(a.health))]
+        flags = [(~torch.isfinite(a.health)).to(torch.float32) for a in self.activities.values()]
+        self.reduce(flags)  # what one process has met all refuse
+        sick = [name for name, flag in zip(self.activities, flags, strict=True) if float(flag) > 0]
         for name in sick:  # a later refresh judges what is seen from now on
             self.activities[name].health.zero_()
         if sick:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from bbtheory.train.sharding import check_layout, is_sharded, placed, whole
+
 GRANULARITIES = ("weight", "channel")
 DORMANT = ("stored", "zero")
 
@@ -31,7 +33,7 @@ class MaskedWeight:
         every use, so that a wrapper may replace it.
     mask : bool tensor
         One byte per link: the parameter's shape, or (n_out, n_in/groups) where a link is a pair of channels
-        and lives or dies with its whole kernel.
+        and lives or dies with its whole kernel. Sharded as the parameter is.
     dormant : tensor or None
         Values of the cut weights, zero at kept ones; None where cut weights are forgotten.
     link_size : int
@@ -57,7 +59,10 @@ class MaskedWeight:
         weight = self.parameter
         self.by_channel = granularity == "channel" and weight.dim() > 2
         shape = weight.shape[:2] if self.by_channel else weight.shape
-        self.mask = torch.ones(shape, dtype=torch.bool, device=weight.device)
+        ones = torch.ones(shape, dtype=torch.bool, device=weight.device)
+        if is_sharded(weight):
+            check_layout(name, weight)
+        self.mask = placed(ones, weight)
         self.dormant = torch.zeros_like(weight, requires_grad=False) if dormant == "stored" else None
         self.link_size = weight.numel() // self.mask.numel()
         self.record_gradient = False
@@ -87,7 +92,7 @@ class MaskedWeight:
     @property
     def fan_in_limit(self) -> int:
         """Links of a full row."""
-        return self.mask[0].numel()
+        return math.prod(self.mask.shape[1:])
 
     @property
     def fan_out_limit(self) -> int:
@@ -115,11 +120,11 @@ class MaskedWeight:
 
     def fan_in(self) -> torch.Tensor:
         """Kept links of each receiving unit, (n_out,)."""
-        return self.rows(self.mask).sum(1)
+        return whole(self.rows(self.mask).sum(1))
 
     def fan_out(self) -> torch.Tensor:
         """Kept links of each sending unit, (n_in,)."""
-        return self.columns(self.mask).sum(1)
+        return self.columns(whole(self.mask)).sum(1)
 
     def per_link(self, weights: torch.Tensor) -> torch.Tensor:
         """Sum a non-negative quantity of weights over each link, in the shape of the mask."""
@@ -219,8 +224,16 @@ class MaskedWeight:
     # -- hooks
 
     def follow(self) -> None:
-        """Follow the parameter to its device and type."""
+        """Follow the parameter to its device, type and shards.
+
+        Raises
+        ------
+        ValueError
+            If it is sharded in another way than by rows.
+        """
         weight = self.parameter
+        if is_sharded(weight) != is_sharded(self.mask):
+            self._move_rows(weight)
         if self.mask.device != weight.device:
             self.mask = self.mask.to(weight.device)
         if self.dormant is not None and (
@@ -228,14 +241,26 @@ class MaskedWeight:
         ):
             self.dormant = self.dormant.to(weight.device, weight.dtype)
 
-    def attach(self) -> None:
-        """Follow the parameter, and mask its gradient from now on."""
+    def attach(self) -> bool:
+        """Follow the parameter, and mask its gradient from now on; return whether that is new."""
         self.follow()
         weight = self.parameter
         if self._hooked is not weight:
             self.detach()
             self._handle = weight.register_post_accumulate_grad_hook(self._mask_gradient)
             self._hooked = weight
+            return True
+        return False
+
+    def _move_rows(self, weight: torch.Tensor) -> None:
+        """Take the layout of a parameter that was sharded, or gathered, since."""
+        if is_sharded(weight):
+            check_layout(self.name, weight)
+        self.mask = placed(self.mask, weight)
+        if self.dormant is not None:
+            self.dormant = placed(self.dormant, weight)
+        if self.dead_gradient is not None:
+            self.dead_gradient = placed(self.dead_gradient, weight)
 
     def detach(self) -> None:
         """Leave the parameter's gradient alone from now on."""
@@ -273,4 +298,6 @@ class MaskedWeight:
 
 def count_kept(mask: torch.Tensor) -> int:
     """Count the True entries of a mask, on the CPU ten times as fast as a sum."""
-    return int(np.count_nonzero(mask.numpy()) if mask.device.type == "cpu" else torch.count_nonzero(mask))
+    if mask.device.type == "cpu" and not is_sharded(mask):
+        return int(np.count_nonzero(mask.numpy()))
+    return int(whole(torch.count_nonzero(mask)))

@@ -5,6 +5,7 @@ at a step (`Pruner.density_at`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +13,12 @@ import torch
 from torch import nn
 
 from bbtheory import validate
-from bbtheory.train import checkpoint
+from bbtheory.train import checkpoint, distributed
 from bbtheory.train.activity import decay
 from bbtheory.train.history import History
 from bbtheory.train.keeping import ALLOCATIONS, keep_best
 from bbtheory.train.masked_model import MaskedModel
+from bbtheory.train.sharding import is_sharded, whole
 
 if TYPE_CHECKING:
     from bbtheory.train.unit_report import PruningReport
@@ -135,6 +137,12 @@ class Pruner(MaskedModel):
         return self.density
 
     @property
+    def by_row(self) -> bool:
+        """Whether masks are chosen row by row; a subclass that chooses in its own way has to say so."""
+        own = type(self).choose is Pruner.choose and type(self).scores is Pruner.scores
+        return own and self.allocation == "row"
+
+    @property
     def wanted_density(self) -> float:
         """Density that a refresh has to meet now: that of the schedule, at the end the final one."""
         return self.density if self._finishing else self.density_at(self.step_count)
@@ -149,8 +157,13 @@ class Pruner(MaskedModel):
 
     def saliency(self) -> float:
         """What presses for sparsity now, for the history: here the smallest kept |w|."""
-        kept = [w.per_link(w.parameter.detach().abs())[w.mask] for w in self.weights.values()]
-        return min((float(k.min()) for k in kept if k.numel()), default=0.0)
+        # by rows first: a process may hold none
+        kept = [
+            w.per_link(w.parameter.detach().abs()).masked_fill(~w.mask, math.inf)
+            for w in self.weights.values()
+        ]
+        least = min(float(whole(k.flatten(1).amin(1)).amin()) for k in kept)
+        return least if math.isfinite(least) else 0.0
 
     def apply(self, masks: Mapping[str, torch.Tensor]) -> None:
         """Put masks in place; overridden where weights are rescaled or grown with values of their own."""
@@ -187,6 +200,10 @@ class Pruner(MaskedModel):
             return
         if self.step_count == 0:
             self._require_seen()
+        if self._attach_weights():  # the optimizer has stepped new parameters without our hooks
+            self._watch.forget_cut()
+            for weight in self.weights.values():
+                weight.enforce()
         self.step_count += 1
         decay(self.activities.values(), self.ema_decay)
         if self.step_count == self.burn_in:
@@ -205,9 +222,10 @@ class Pruner(MaskedModel):
         NonFiniteError
             If weights or activations are not finite: masks stay as they are.
         """
-        for weight in self.weights.values():
-            weight.attach()
+        self._attach_weights()
         self._require_finite(self.step_count)
+        if self.needs_gradient:
+            self._pool_gradients()
         try:
             masks = self.choose()
         except BaseException:
@@ -234,7 +252,7 @@ class Pruner(MaskedModel):
                 self.refresh()
             finally:
                 self._finishing = False
-        self.verify()
+        self.verify(agreement=True)
         return self.report()
 
     def record(self, accuracy: float, saliency: float | None = None) -> None:
@@ -253,6 +271,16 @@ class Pruner(MaskedModel):
         from bbtheory.train.unit_report import report_of
 
         return report_of(self)
+
+    def _pool_gradients(self) -> None:
+        """Sum what was recorded of cut weights over processes; FSDP has done so for shards."""
+        for weight in self.weights.values():
+            if not is_sharded(weight.mask) and distributed.n_processes() > 1:
+                gradient = weight.take_dead_gradient()
+                seen = torch.tensor(float(gradient is not None))
+                gradient = torch.zeros_like(weight.parameter.detach()) if gradient is None else gradient
+                self.reduce([gradient, seen])
+                weight.dead_gradient = gradient if float(seen) else None
 
     # -- state
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from torch import fx, nn
 
@@ -80,6 +81,10 @@ class _Tracer(fx.Tracer):
             return True
         inner = any(id(part) in self.names for part in m.modules())
         return not inner and (_is_activation(m) or super().is_leaf_module(m, module_qualified_name))
+
+    def call_module(self, m: nn.Module, forward: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # the forward pass alone: hooks of a module (sharding, our own) must not run on symbols
+        return super().call_module(m, m.forward, args, kwargs)
 
 
 def _is_activation(module: nn.Module) -> bool:
