@@ -169,6 +169,16 @@ def student_quantile(level: float, dof: int) -> float:
     return float(stdtrit(dof, 0.5 * (1.0 + level)))
 
 
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over the first axis and its Student interval, (2, ...); NaN for a single row."""
+    n = values.shape[0]
+    mean = values.mean(axis=0)
+    if n == 1:
+        return mean, np.full((2, *mean.shape), np.nan)
+    half = student_quantile(level, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    return mean, np.stack([mean - half, mean + half])
+
+
 def durbin_watson(residuals: np.ndarray) -> float:
     """Return sum (e_t - e_(t-1))^2 / sum e_t^2: 2 without, towards 0 with positive autocorrelation."""
     total = float(residuals @ residuals)
