@@ -1,9 +1,9 @@
 """How do the steps to fit a DNF grow with its width W, under Budgeted Broadcast and without it?
 
-Source: arXiv 2510.01263 claims O(W log W) steps on DNF tasks (its theorem 10 and figure 4c, known second-hand);
-what W is, is not known. Three readings: hidden units of the network, terms of the DNF, literals in each term
-(the width of a DNF in logic). Rare terms have probability 1/9 and a common one 0.7225, whatever the number of
-literals.
+Source: arXiv 2510.01263 claims O(W log W) steps on DNF tasks (its theorem 10 and figure 4c, known second-
+hand); what W is, is not known. Three readings: hidden units of the network, terms of the DNF, literals in
+each term (the width of a DNF in logic). Rare terms have probability 1/9 and a common one 0.7225, whatever
+the number of literals.
 
 A network of two hidden ReLU layers learns from fresh examples; the links between its hidden layers are cut on
 the way by the threshold rule (SP-out), and by its rivals to the same density, seed by seed, in as many
@@ -14,8 +14,8 @@ The exponent b of steps proportional to (W ln W)^b is fitted to medians over see
 seeds; and one-parameter laws (W ln W, W, W^2, constant) are ranked by their squared errors in ln(steps).
 Seeds that never fit count as slower than all others; a width where half of them do not is left out.
 
-Time: 4 min on one core (CPU preset), no accelerator. What would count against the claim: an interval of b that
-excludes 1 in every reading, or the same growth without pruning.
+Time: 4 min on one core (CPU preset), no accelerator. What would count against the claim: an interval of b
+that excludes 1 in every reading, or the same growth without pruning.
 """
 
 from __future__ import annotations
@@ -224,9 +224,9 @@ def middle(steps: np.ndarray) -> np.ndarray:
 
 
 def growth(widths: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Exponent b of steps ~ (W ln W)^b by least squares of logarithms, (n_methods,), from (n_widths, n_methods).
+    """Exponent b of steps ~ (W ln W)^b, (n_methods,), by least squares of the logarithms.
 
-    Infinite steps are left out; NaN with fewer than three widths.
+    Steps are (n_widths, n_methods). Infinite steps are left out; NaN with fewer than three widths.
     """
     x = np.log(widths * np.log(widths))
     out = []

@@ -1,4 +1,4 @@
-"""Does a traffic budget keep the rare terms of a DNF that magnitude and random pruning lose at the same density?
+"""Does a traffic budget keep rare terms of a DNF that magnitude and random pruning lose at one density?
 
 Source: arXiv 2510.01263, DNF tasks with rare features (p of about 0.11) and common ones (0.72): rare units'
 traffic stays under tau, so they are never cut. Its set-up is not public; here a term is two independent
@@ -261,7 +261,9 @@ def run(config: Config, progress: Progress) -> Cell:
     """Train the arms, and the rivals of each at its density, from one seed."""
     chosen = arms(config)
     progress.total(len(chosen))
-    whole = {arm.task: _train(config, config.task(arm.task), Pruning(interval=config.interval)) for arm in chosen}
+    whole = {
+        arm.task: _train(config, config.task(arm.task), Pruning(interval=config.interval)) for arm in chosen
+    }
     numbers, terms = [], []
     for arm in chosen:
         found = _train(config, config.task(arm.task), bb_pruning(config, arm))

@@ -2,14 +2,14 @@
 
 Source: arXiv 2510.01263 (rare units stay under tau, so they are never cut); the margin is this project's
 question. Units here detect a term perfectly: on with the term's probability, independently from example to
-example. Each averages its on-rate (EMA, corrected for its start) and obeys the threshold rule, a k > tau, with
-tau = margin p_rare k: as a ratchet, where a link once cut stays cut, and with regrowth. Units whose term is
-common meet the same tau.
+example. Each averages its on-rate (EMA, corrected for its start) and obeys the threshold rule, a k > tau,
+with tau = margin p_rare k: as a ratchet, where a link once cut stays cut, and with regrowth. Units whose
+term is common meet the same tau.
 
 Prediction (this project's derivation): the EMA is a mean of n = batch (1+M)/(1-M) examples, M the decay, so
-that its relative deviation is s = sqrt((1-p)/(p n)); over R refreshes a unit loses nothing with probability at
-least 1 - q if the margin is 1 + z s, z the upper q/R quantile of a Gaussian, corrected for skewness (Cornish
-and Fisher). It is a bound: successive refreshes see much the same average.
+that its relative deviation is s = sqrt((1-p)/(p n)); over R refreshes a unit loses nothing with probability
+at least 1 - q if the margin is 1 + z s, z the upper q/R quantile of a Gaussian, corrected for skewness
+(Cornish and Fisher). It is a bound: successive refreshes see much the same average.
 
 Controls: tau above everything, where nothing may be lost; no averaging noise left to speak of (the longest
 memory), where the margin must go to 1 with s.
@@ -195,6 +195,7 @@ def run(config: Config, progress: Progress) -> Cell:
 
 def collect(config: Config, cells: Sequence[Cell]) -> Result:
     """Average over seeds."""
+
     def gathered(name: str) -> np.ndarray:
         mean, (low, high) = mean_interval(np.stack([getattr(cell, name) for cell in cells]))
         return np.stack([mean, low, high], axis=-1)
