@@ -192,14 +192,14 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
         rng = np.random.default_rng(0)
         drawn = rng.integers(len(seen), size=(N_BOOTSTRAP, len(seen)))
         # of an even number the larger middle: finite medians stay so, and none is made up
-        central = np.array([middle(seen[rows]) for rows in drawn])
+        central = np.stack([middle(seen[rows]) for rows in drawn])
         whole = middle(seen)
         medians.append(np.stack([whole, *np.quantile(central, [0.025, 0.975], axis=0, method="nearest")], -1))
-        grown = np.array([growth(w, one) for one in central])
+        grown = growth(w, central)
         at = growth(w, whole)
         exponents.append(np.column_stack([at, interval_of(grown)]))
         less.append(np.column_stack([at[0] - at, interval_of(grown[:, :1] - grown)]))
-        wrong = np.array([law_errors(w, one) for one in central])
+        wrong = law_errors(w, central)
         winner = np.argmin(wrong, axis=-1)
         best.append(np.mean(winner[..., None] == np.arange(len(LAWS)), axis=0))
         errors.append(law_errors(w, whole))
@@ -224,27 +224,33 @@ def middle(steps: np.ndarray) -> np.ndarray:
 
 
 def growth(widths: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Exponent b of steps ~ (W ln W)^b, (n_methods,), by least squares of the logarithms.
+    """Exponent b of steps ~ (W ln W)^b, (..., n_methods), by least squares of the logarithms.
 
-    Steps are (n_widths, n_methods). Infinite steps are left out; NaN with fewer than three widths.
+    Steps are (..., n_widths, n_methods). Infinite ones are left out; NaN with fewer than three widths.
     """
-    x = np.log(widths * np.log(widths))
-    out = []
-    for column in steps.T:
-        finite = np.isfinite(column)
-        enough = finite.sum() >= 3
-        out.append(np.polyfit(x[finite], np.log(column[finite]), 1)[0] if enough else math.nan)
-    return np.array(out)
+    finite = np.isfinite(steps)
+    n = finite.sum(axis=-2, keepdims=True)
+    x = np.broadcast_to(np.log(widths * np.log(widths))[:, None], steps.shape)
+    y = np.log(np.where(finite, steps, 1.0))
+    x, y = (
+        np.where(finite, v - (v * finite).sum(axis=-2, keepdims=True) / np.maximum(n, 1), 0.0) for v in (x, y)
+    )
+    enough = n[..., 0, :] >= 3
+    return np.where(enough, (x * y).sum(axis=-2) / np.where(enough, (x * x).sum(axis=-2), 1.0), np.nan)
 
 
 def law_errors(widths: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """Root mean square of ln(steps) about c times each law, (n_methods, n_laws); infinite steps left out."""
+    """Root mean square of ln(steps) about c times each law, (..., n_methods, n_laws).
+
+    Steps are (..., n_widths, n_methods). Infinite ones are left out.
+    """
     shapes = np.log([widths * np.log(widths), widths, widths**2, np.ones_like(widths)])
-    finite = np.isfinite(steps)[:, :, None]
-    off = np.where(finite, np.log(np.where(finite, steps[:, :, None], 1.0)) - shapes.T[:, None, :], 0.0)
-    n = np.maximum(finite.sum(axis=0), 1)
-    off = np.where(finite, off - off.sum(axis=0) / n, 0.0)
-    return np.sqrt((off**2).sum(axis=0) / n)
+    finite = np.isfinite(steps)[..., None]
+    off = np.log(np.where(finite, steps[..., None], 1.0)) - shapes.T[:, None, :]
+    off = np.where(finite, off, 0.0)
+    n = np.maximum(finite.sum(axis=-3), 1)
+    off = np.where(finite, off - (off.sum(axis=-3) / n)[..., None, :, :], 0.0)
+    return np.sqrt((off**2).sum(axis=-3) / n)
 
 
 def interval_of(drawn: np.ndarray) -> np.ndarray:

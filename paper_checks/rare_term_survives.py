@@ -65,8 +65,8 @@ def check(result: Result) -> CheckResult:
         interval=None,
         verdict=verdict,
         note=(
-            f"n = {n_seeds} seeds, intervals at {level:.2%} each. Share of rare terms kept, less that "
-            f"under the better magnitude pruning: {_range(margins)} over arms. Supporting: {_listed(support)}; "
+            f"n = {n_seeds} seeds, intervals at {level:.2%} each. Share of rare terms kept, less that under "
+            f"the better magnitude pruning: {_range(margins)} over arms. Supporting: {_listed(support)}; "
             f"contradicting: {_listed(contradict)}. {_floor(result)}"
         ),
     )
