@@ -12,7 +12,7 @@ does what it says. A knob's value keeps the balance if the 95 % interval of that
 loses it if outside; it keeps the accuracy if rare terms are recognised (P(yes | only this term) - P(yes | no
 term)) as without pruning to within 0.05, its interval below that.
 
-Controls: fan-outs shuffled over units, whose slope over beta must be 0 and whose verdict none; and a network
+Controls: fan-outs shuffled over units, whose slope must be 0 and in which no law may be found; and a network
 that is not pruned.
 
 Time: 5 min on one core (CPU preset), no accelerator. What would count against robustness: a knob whose range
@@ -41,7 +41,7 @@ NUMBERS = (
     "law_ratio",
     "expected_verdict",
     "shuffled_ratio",
-    "shuffled_none",
+    "shuffled_law",
     "n_used",
     "density",
     "accuracy",
@@ -173,8 +173,8 @@ class Result(Record):
         Steps; ema_decay = 1 - 1/memory.
     number_names : tuple of str
         law_ratio: fitted slope/beta, or fitted tau/tau; expected_verdict: the fit says balanced, or
-        hyperbolic; shuffled_ratio: slope of shuffled units over the slope that was fitted, or of the line
-        where the rule has none; shuffled_none: the fit finds nothing in them; n_used: units off the clips;
+        hyperbolic; shuffled_ratio: slope of the line through shuffled units over that
+        through the units; shuffled_law: the fit finds a law in them, whichever; n_used: units off the clips;
         density; accuracy; rare_recognition; rare_lost: recognition lost against the unpruned network.
     mean : np.ndarray, shape (n_numbers, n_settings)
     interval_low, interval_high : np.ndarray, shape (n_numbers, n_settings)
@@ -361,7 +361,7 @@ def _train(config: Config, pruning: Pruning) -> BooleanRun:
 
 
 def _law(config: Config, setting: Setting, found: BooleanRun) -> list[float]:
-    """Return law_ratio, expected_verdict, shuffled_ratio, shuffled_none and n_used of the first layer."""
+    """Return law_ratio, expected_verdict, shuffled_ratio, shuffled_law and n_used of the first layer."""
     first = slice(config.width)
     on_rate, fan_out = found.on_rate[first], found.fan_out[first]
     rng = np.random.default_rng(config.seeds[0])
@@ -379,7 +379,7 @@ def _law(config: Config, setting: Setting, found: BooleanRun) -> list[float]:
         ratio,
         float(line.verdict == expected),
         null.slope / abs(line.slope) if line.slope else math.nan,
-        float(null.verdict == "none"),
+        float(null.verdict in ("balanced", "hyperbolic")),
         float(line.n_used),
     ]
 
@@ -406,5 +406,5 @@ def _rank_correlations(todo: list[Setting], seen: np.ndarray) -> np.ndarray:
                     found.append(np.corrcoef(*ranks)[0, 1])
             if found:
                 mean, ends = mean_interval(np.array(found))
-                out[r, k, o] = mean, *ends
+                out[r, k, o] = mean, *np.clip(ends, -1.0, 1.0)
     return out

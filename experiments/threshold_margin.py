@@ -14,7 +14,7 @@ at least 1 - q if the margin is 1 + z s, z the upper q/R quantile of a Gaussian,
 Controls: tau above everything, where nothing may be lost; no averaging noise left to speak of (the longest
 memory), where the margin must go to 1 with s.
 
-Time: 10 s on one core (CPU preset), no accelerator. What would count against the margin: more than a share q
+Time: 70 s on one core (CPU preset), no accelerator. What would count against the margin: more than a share q
 of the units that lose a link at 1 + z s, or none at p_rare k itself.
 """
 
@@ -225,9 +225,9 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
     )
 
 
-def effective_examples(decay: np.ndarray, batch: np.ndarray) -> np.ndarray:
+def effective_examples(decay: float | np.ndarray, batch: float | np.ndarray) -> np.ndarray:
     """Examples whose plain mean has the variance of the EMA, batch (1 + M)/(1 - M)."""
-    return batch * (1.0 + decay) / (1.0 - decay)
+    return np.asarray(batch * (1.0 + decay) / (1.0 - decay))
 
 
 def sufficient_margin(on_rate: float, decay: float, batch: int, n_refreshes: int, risk: float) -> float:
