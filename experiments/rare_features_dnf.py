@@ -167,7 +167,8 @@ class Config:
 
 
 SMOKE = Config(levels=("severe", "idle"), steps=300, interval=25, warmup=100, seeds=(0,))
-CPU = Config(seeds=tuple(range(24)))
+# settings, and the rule of the check, were chosen on seeds 0 to 23
+CPU = Config(seeds=tuple(range(24, 48)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -35,11 +35,13 @@ def check(result: Result) -> CheckResult:
         a, a_low, a_high = result.interval("rare_on_rate", ARM, "none")
         p = result.term_probability[result.arms.index(ARM), 0]
         rare, common = (result.interval(f"{kind}_links", ARM, "bb") for kind in ("rare", "common"))
+        plain = [result.interval(f"{kind}_links", ARM, "magnitude_global")[0] for kind in ("rare", "common")]
         note = (
             f"share of rare detectors under tau, 95 % interval over n = {result.numbers.shape[0]} seeds. A "
             f"trained unit is on more often than its term is true: {a:.2f} [{a_low:.2f}, {a_high:.2f}], not "
             f"{p:.2f}. At the end rare detectors have {rare[0]:.2f} [{rare[1]:.2f}, {rare[2]:.2f}] "
-            f"of their links, common ones {common[0]:.2f} [{common[1]:.2f}, {common[2]:.2f}]"
+            f"of their links, common ones {common[0]:.2f} [{common[1]:.2f}, {common[2]:.2f}]; "
+            f"with magnitude pruning at that density {plain[0]:.2f} and {plain[1]:.2f}"
         )
     if low > SHARE:
         verdict = CONFIRMED
