@@ -2,8 +2,9 @@
 
 Each input is true with its own probability, independently of the others. A term is a conjunction of
 literals, written as a tuple of input indices: ``j`` means input j, ``~j`` its negation. The label of a DNF is
-true if any term is, the label of a parity if an odd number of its one term's literals is. Everything else is exact: by
-products over independent literals, and by enumeration only within groups of terms that share inputs.
+true if any term is, the label of a parity if an odd number of its one term's literals is. Everything
+else is exact: by products over independent literals, and by enumeration only within groups of terms that
+share inputs.
 """
 
 from __future__ import annotations
@@ -160,7 +161,7 @@ class BooleanTask:
 
     def labels(self, inputs: np.ndarray) -> np.ndarray:
         """Return the labels without label noise, (n,) bool; Raises as `term_values`."""
-        return self.term_values(inputs).any(axis=1)
+        return np.asarray(self.term_values(inputs).any(axis=1))
 
     def truth_table(self) -> TruthTable:
         """Return every combination of inputs with its probability.
@@ -174,7 +175,7 @@ class BooleanTask:
             raise ValueError(f"n_inputs must be at most {MAX_ENUMERATED} to enumerate, got {self.n_inputs}")
         inputs, probability = _enumerate(np.array(self.probability))
         terms = self.term_values(inputs)
-        return TruthTable(inputs, probability, terms, terms.any(axis=1))
+        return TruthTable(inputs, probability, terms, np.asarray(terms.any(axis=1)))
 
     def show(self, inputs: np.ndarray) -> np.ndarray:
         """Return what a network is shown for these inputs, without noise; float64, the inputs' shape."""
@@ -195,7 +196,7 @@ class BooleanTask:
         if self.input_noise > 0:
             values = values + self.input_noise * rng.standard_normal(values.shape)
         terms = self.term_values(inputs)
-        label = terms.any(axis=1)
+        label = np.asarray(terms.any(axis=1))
         if self.label_noise > 0:
             label = label ^ (rng.random(n) < self.label_noise)
         return Sample(inputs, values, terms, label)
@@ -261,7 +262,7 @@ class BooleanTask:
         """P(no term of the group is true)."""
         if len(group) == 1:
             return 1.0 - float(self.term_probability[group[0]])
-        return self._within(group, lambda terms: ~terms.any(axis=1))
+        return self._within(group, lambda terms: ~np.asarray(terms.any(axis=1)))
 
     def _only_within(self, t: int, group: list[int]) -> float:
         """P(term t and no other of its group is true)."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from bbtheory import validate
 from bbtheory.simulate import boolean_kernel as kernel
-from bbtheory.simulate.boolean_network import Network, aligned
-from bbtheory.simulate.boolean_refresh import refresh
-from bbtheory.simulate.boolean_run import (
+from bbtheory.simulate.boolean_assessment import (
     MAX_EXACT,
     N_SAMPLED,
-    BooleanRun,
     assess,
     examples,
     loss_and_accuracy,
     propagate,
 )
+from bbtheory.simulate.boolean_network import Network, aligned
+from bbtheory.simulate.boolean_refresh import refresh
+from bbtheory.simulate.boolean_run import BooleanRun
 from bbtheory.simulate.boolean_settings import Pruning, Training
 from bbtheory.tasks import BooleanTask
 
@@ -52,6 +54,11 @@ def simulate_boolean(
         If an argument is of the wrong type, or the settings name a matrix that the network lacks or the
         actuator cannot act on.
 
+    Notes
+    -----
+    The same seed gives the same bits, whatever the threads of BLAS. Products as small as these run best on
+    one: set OPENBLAS_NUM_THREADS=1, or expect a crawl where cores are shared.
+
     References
     ----------
     Budgeted Broadcast, arXiv 2510.01263: XOR and DNF with a 3-layer network (its settings are not public).
@@ -63,8 +70,9 @@ def simulate_boolean(
     1.0
     """
     validate.instance("task", task, BooleanTask)
-    training = validate.instance("training", Training() if training is None else training, Training)
-    pruning = validate.instance("pruning", Pruning() if pruning is None else pruning, Pruning)
+    training, pruning = training or Training(), pruning or Pruning()
+    validate.instance("training", training, Training)
+    validate.instance("pruning", pruning, Pruning)
     seed = validate.integer("seed", seed, "[0, inf)")
     _check_layers(training, pruning)
     initial, scores, judged, stream = np.random.SeedSequence(seed).spawn(4)
@@ -164,15 +172,15 @@ class Trainer:
         )
         self._adam = training.optimizer == "adam"
         self._decay, self._average = ema_decay, np.zeros(n_hidden)
-        self._state = np.uint64(stream)
+        self.state = np.uint64(stream)  # the counter of the random stream
 
-    def run(self, n_steps: int) -> None:
-        """Train for n steps."""
-        self._state, right = kernel.train(
+    def run(self, n_steps: int, train: Callable[..., tuple[int, int]] = kernel.train) -> None:
+        """Train for n steps; ``train`` is the compiled loop."""
+        state, right = train(
             self._flat, self._views, self._buffers, self._task, self._rates, self._adam,
-            self._average, self._decay, self._state, self.done, n_steps,
+            self._average, self._decay, self.state, self.done, n_steps,
         )  # fmt: skip
-        self._state = np.uint64(self._state)
+        self.state = np.uint64(state)
         self.done += n_steps
         self.right += right
 

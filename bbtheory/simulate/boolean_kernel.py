@@ -25,6 +25,7 @@ _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
 _UNIT = 2.0**-53
+_MIDDLE = 0.425  # quantiles this close to 1/2 need no logarithm
 
 
 @njit(forceinline=True, error_model="numpy")
@@ -46,21 +47,42 @@ def draw_bits(state, chance, bits):
     return state
 
 
+@njit(forceinline=True, error_model="numpy")
+def _centred(state):
+    """A uniform number in (-1/2, 1/2)."""
+    return (np.float64(random_bits(state) >> _S11) + 0.5) * _UNIT - 0.5
+
+
 @njit(cache=True, error_model="numpy", fastmath=_FAST)
 def add_normal(state, sd, values):
-    """Add normal numbers of standard deviation sd to each row (Box and Muller); return the next counter."""
+    """Add normal numbers of standard deviation sd to each row; return the next counter.
+
+    The quantiles of uniform numbers, to 7 digits (Wichura 1988, algorithm AS 241, PPND7): one draw each, the
+    middle 85 % in vector lanes.
+    """
     for j in range(values.shape[0]):
         row = values[j]
-        half = (row.size + 1) // 2
-        for b in range(half):
-            # in (0, 1]: its logarithm is finite
-            radius = (np.float64(random_bits(state) >> _S11) + 1.0) * _UNIT
-            angle = np.float64(random_bits(state + _STEP) >> _S11) * (2.0 * math.pi * _UNIT)
-            state += _STEP + _STEP
-            radius = sd * math.sqrt(-2.0 * math.log(radius))
-            row[b] += radius * math.cos(angle)
-            if half + b < row.size:
-                row[half + b] += radius * math.sin(angle)
+        for b in range(row.size):
+            q = _centred(state + np.uint64(b) * _STEP)
+            r = _MIDDLE * _MIDDLE - q * q
+            top = ((59.109374720 * r + 159.29113202) * r + 50.434271938) * r + 3.3871327179
+            low = ((67.187563600 * r + 78.757757664) * r + 17.895169469) * r + 1.0
+            row[b] += sd * q * top / low if r >= 0.0 else 0.0
+        for b in range(row.size):
+            q = _centred(state + np.uint64(b) * _STEP)
+            if _MIDDLE * _MIDDLE - q * q >= 0.0:
+                continue
+            r = math.sqrt(-math.log(0.5 - abs(q)))
+            if r <= 5.0:
+                r -= 1.6
+                top = ((0.17023821103 * r + 1.3067284816) * r + 2.7568153900) * r + 1.4234372777
+                low = (0.12021132975 * r + 0.73700164250) * r + 1.0
+            else:
+                r -= 5.0
+                top = ((0.017337203997 * r + 0.42868294337) * r + 3.0812263860) * r + 6.6579051150
+                low = (0.012258202635 * r + 0.24197894225) * r + 1.0
+            row[b] += math.copysign(sd * top / low, q)
+        state += np.uint64(row.size) * _STEP
     return state
 
 

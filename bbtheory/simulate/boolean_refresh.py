@@ -1,4 +1,4 @@
-"""One refresh of a network in training: the links each pruning method keeps, and the rescale of what is left."""
+"""One refresh of a network in training: the links each method keeps, and the rescale of what is left."""
 
 from __future__ import annotations
 

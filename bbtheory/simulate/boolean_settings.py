@@ -129,9 +129,9 @@ class Pruning:
     rescale : {"none", "weight", "incremental", "forward"}
         Keeps a unit's input variance when its kept fan-in k changes, I its full fan-in. weight: at each
         refresh that changes a row's kept count, the row is multiplied by sqrt(I/k); as this compounds, it
-        suits a single cut. incremental: by sqrt(previous k/k). forward: no weight is changed, the pre-activation, bias
-        included, is multiplied by sqrt(I/k). Dormant values are multiplied with their row, the output's row is
-        never rescaled.
+        suits a single cut. incremental: by sqrt(previous k/k). forward: no weight is changed, the
+        pre-activation, bias included, is multiplied by sqrt(I/k). Dormant values are multiplied with their
+        row; the output's row is never rescaled.
 
     Raises
     ------
