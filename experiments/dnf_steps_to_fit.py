@@ -73,7 +73,7 @@ class Config:
     width: int = 16
     n_terms: int = 5
     n_literals: int = 2
-    steps: int = 4000
+    steps: int = 6000
     batch: int = 64
     learning_rate: float = 3e-3
     tau_share: float = 0.07

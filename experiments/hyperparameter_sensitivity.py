@@ -15,7 +15,7 @@ term)) as without pruning to within 0.05, its interval below that.
 Controls: fan-outs shuffled over units, whose slope must be 0 and in which no law may be found; and a network
 that is not pruned.
 
-Time: 5 min on one core (CPU preset), no accelerator. What would count against robustness: a knob whose range
+Time: 2 min on one core (CPU preset), no accelerator. What would count against robustness: a knob whose range
 spans less than a decade (a decade of memory for ema_decay).
 """
 

@@ -19,7 +19,7 @@ units are spared and common ones cut; ``strong``, ``severe``: lower budgets; ``f
 link; ``idle`` (control): tau above all traffic, nothing may happen. Tasks: ``rare`` (six rare terms, one
 common), ``list`` (seven probabilities), ``equal`` (control: seven equal ones, the first six called rare).
 
-Time: 4 min on one core (CPU preset), no accelerator. What would count against the claim: a rare term that is
+Time: 3 min on one core (CPU preset), no accelerator. What would count against the claim: a rare term that is
 kept no more often than by magnitude pruning, or than by random pruning.
 """
 
