@@ -22,9 +22,9 @@ _EXPORTS = {
     "NonFiniteError": "masked_model",
     "Magnitude": "ranked",
     "Random": "ranked",
-    "Gradient": "measured",
-    "Taylor": "measured",
-    "Wanda": "measured",
+    "Gradient": "sensitivity",
+    "Taylor": "sensitivity",
+    "Wanda": "wanda",
     "SET": "dynamic",
     "RigL": "dynamic",
     "TopKActivation": "topk_activation",
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
     from .dynamic import RigL as RigL
     from .history import History as History
     from .masked_model import NonFiniteError as NonFiniteError
-    from .measured import Gradient as Gradient
-    from .measured import Taylor as Taylor
-    from .measured import Wanda as Wanda
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
     from .pruner import Pruner as Pruner
@@ -57,9 +54,12 @@ if TYPE_CHECKING:
     from .ranked import Random as Random
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
+    from .sensitivity import Gradient as Gradient
+    from .sensitivity import Taylor as Taylor
     from .topk_activation import TopKActivation as TopKActivation
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
+    from .wanda import Wanda as Wanda
 
 
 def __getattr__(name: str) -> Any:
