@@ -7,7 +7,6 @@ import io
 
 import pytest
 import torch
-from small_models import Attention, ConvNet, batch, cut_are_zero, mlp, train
 from torch import nn
 
 from bbtheory.train import (
@@ -22,6 +21,7 @@ from bbtheory.train import (
     TopKActivation,
     Wanda,
 )
+from small_models import Attention, ConvNet, batch, cut_are_zero, mlp, train
 
 ONCE_MORE = {"schedule": "constant", "dormant": "stored", "interval": 4, "warmup": 5}
 RIVALS = {
@@ -197,7 +197,9 @@ def test_a_skipped_step_is_not_measured():
 
 def test_calibration_leaves_the_model_as_it_was():
     for make in (Taylor, Wanda):
-        model = nn.Sequential(nn.Linear(20, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Dropout(), nn.Linear(30, 5))
+        model = nn.Sequential(
+            nn.Linear(20, 30), nn.BatchNorm1d(30), nn.ReLU(), nn.Dropout(), nn.Linear(30, 5)
+        )
         pruner = make(model, 0.3, warmup=10)
         model[1].eval()
         before = copy.deepcopy(model.state_dict())
