@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from small_models import ConvNet, batch, mlp, train
 from torch import nn
 
 from bbtheory import match_density, target_degree
@@ -17,7 +18,6 @@ from bbtheory.train import rule as rules
 from bbtheory.train.allocation import even_degrees, layer_links, solve_knob, whole_degrees
 from bbtheory.train.degrees import IN, OUT, Side, both_actuators, one_actuator
 from bbtheory.train.masking import MaskedWeight
-from small_models import ConvNet, batch, mlp, train
 
 
 def units(n, seed=0):

@@ -7,10 +7,10 @@ import io
 
 import pytest
 import torch
+from small_models import Attention, ConvNet, batch, cut_are_zero, mlp, train
 from torch import nn
 
 from bbtheory.train import BudgetedBroadcast, NonFiniteError, Pruner
-from small_models import Attention, ConvNet, batch, cut_are_zero, mlp, train
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.05),

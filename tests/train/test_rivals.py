@@ -169,10 +169,8 @@ def test_what_is_not_finite_refuses_a_refresh():
         pruner = make(model, 0.3, warmup=3)
         x = batch(0, 4, 20)
         x[0, 0] = float("inf")
-        out = model(x)
-        (out.nan_to_num(0.0) if make is Wanda else out).sum().backward()
-        with pytest.raises(NonFiniteError, match="'[024]'"):
-            pruner.calibrate([x], lambda m, b: m(b).sum())
+        pruner.calibrate([x], lambda m, b: m(b).sum())
+        with pytest.raises(NonFiniteError, match="measured of layer '0'"):
             pruner.refresh()
         assert pruner.current_density == 1.0
         pruner.calibrate([batch(0, 4, 20)], lambda m, b: m(b).sum())  # what is seen later counts again
