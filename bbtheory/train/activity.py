@@ -1,12 +1,12 @@
-"""Long-term on-rates of units: exponentially weighted sums of on-events and of chances, kept by forward hooks.
+"""Long-term on-rates of units: exponentially weighted sums of on-events and of chances, by forward hooks.
 
 With s(t) the on-events of a unit in step t and n(t) its chances (samples, positions, tokens),
 
     S <- d S + s(t),   N <- d N + n(t),   on-rate a = S/N,
 
 which is the bias-corrected moving average with decay d: there is no initial value to forget, a step weighs as
-much as it holds samples, and sums of S and of N over processes give the on-rate of all. Everything is a tensor,
-so that counting neither waits for a device nor recompiles a compiled model.
+much as it holds samples, and sums of S and of N over processes give the on-rate of all. Everything is a
+tensor, so that counting neither waits for a device nor recompiles a compiled model.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Activity:
         Units, and their axis in what is looked at (counted from the end); the others are averaged over, so a
         convolution's channel is on as often as its map is, over samples and positions.
     on : {"positive", "threshold", "soft"}
-        h > 0, which for ReLU, GELU and SiLU alike is a positive pre-activation; |h| > scale; or the soft count
-        1/(1 + exp(-h/scale)).
+        h > 0, which for ReLU, GELU and SiLU alike is a positive pre-activation; |h| > scale; or the soft
+        count 1/(1 + exp(-h/scale)).
     scale : float
         Of the last two, in units of h.
     training_only : bool
@@ -192,4 +192,4 @@ def decay(activities: Iterable[Activity], factor: float) -> None:
     """End a step: sums and counts so far weigh less by a factor."""
     tensors = [tensor for activity in activities for tensor in (activity.total, activity.count)]
     if tensors:
-        torch._foreach_mul_(tensors, factor)
+        torch._foreach_mul_(tensors, factor)  # pyright: ignore[reportPrivateImportUsage]

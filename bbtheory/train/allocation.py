@@ -1,4 +1,4 @@
-"""How many links each unit or layer gets: real degrees met to a density, then whole ones by largest remainder.
+"""How many links each unit or layer gets: real degrees that meet a density, then whole ones by remainder.
 
 Everything here is O(units) and runs in float64 on the CPU, whatever device the weights are on, so that all
 processes and devices come to the same counts.
@@ -56,8 +56,8 @@ def check_reach(least: float, most: float, total: float, target: float) -> None:
     slack = 1e-9 * max(total, 1.0)  # rounding of a product and a sum of integers
     if not least - slack <= target <= most + slack:
         raise ValueError(
-            f"density must be between {least / total:.6g} and {most / total:.6g}, which the bounds on degrees "
-            f"leave, got {target / total:.6g}"
+            f"density must be between {least / total:.6g} and {most / total:.6g}, which the bounds on "
+            f"degrees leave, got {target / total:.6g}"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,8 +14,11 @@ from bbtheory.train.degrees import IN, OUT, Side, both_actuators, one_actuator
 from bbtheory.train.pruner import Pruner
 from bbtheory.train.rescaling import FORMS, Rescaling
 
+if TYPE_CHECKING:
+    from bbtheory.train.unit_report import PruningReport
+
 _GROWTH = ("random", "gradient")
-# scores of weights that are alive lie above the first, of those that are not below the second, both in float32
+# scores of live weights lie above the first, of others below the second; float32 holds both
 _ALIVE, _DEAD = 1e-30, 1e-31
 _ASCENT_RATE = 2.0  # per refresh, in ln(1/beta); traffic answers with an elasticity well below 1
 
@@ -23,8 +26,8 @@ _ASCENT_RATE = 2.0  # per refresh, in ln(1/beta); traffic answers with an elasti
 class BudgetedBroadcast(Pruner):
     """Degrees from on-rates, k_i = clip(d0 + L(a_i)/beta, m, D), L(a) = ln((1-a)/a), links by magnitude.
 
-    A unit keeps the k_i largest weights of its full row (SP-in) or column (SP-out); cut ones compete again with
-    the values they had. SP-in sets a unit's fan-in from its own on-rate, SP-out its fan-out from its own
+    A unit keeps the k_i largest weights of its full row (SP-in) or column (SP-out); cut ones compete again
+    with the values they had. SP-in sets a unit's fan-in from its own on-rate, SP-out its fan-out from its own
     on-rate (the source leaves open which degree goes with which); both keep the links that both keep, at one
     common d0. At every refresh d0 is solved so that the density is met within one link. Units without an
     on-rate (of the output layer, raw inputs) get uniform degrees.
@@ -196,7 +199,7 @@ class BudgetedBroadcast(Pruner):
 
     # -- state
 
-    def finish(self):  # noqa: ANN201
+    def finish(self) -> PruningReport:
         """End training; under the threshold rule the density is what emerged."""
         if self.rule == rules.THRESHOLD:
             self.verify()

@@ -1,4 +1,4 @@
-"""The state of a pruner as tensors, numbers and strings, so that ``torch.load(weights_only=True)`` reads it."""
+"""The state of a pruner as tensors, numbers and strings: ``torch.load(weights_only=True)`` reads it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from bbtheory.train.history import History
 
@@ -98,7 +97,7 @@ def _check(pruner: Pruner, state: Mapping[str, Any]) -> None:
         saved = state["weights"][name]
         if saved["mask"].shape != weight.mask.shape:
             raise ValueError(
-                f"state must be of the same architecture: mask of {name!r} of shape {tuple(weight.mask.shape)}, "
+                f"state must be of the same architecture: {name!r} of shape {tuple(weight.mask.shape)}, "
                 f"got {tuple(saved['mask'].shape)}"
             )
         if (saved["dormant"] is None) != (weight.dormant is None):

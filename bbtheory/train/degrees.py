@@ -88,6 +88,18 @@ class _Units:
     def at(self, d0: float) -> torch.Tensor:
         return torch.minimum(torch.maximum(self.offset + self.slope * d0, self.low), self.high)
 
+    def share(self, d0: float) -> float:
+        """Part of all weights that the real degrees keep."""
+        return float((self.at(d0) * self.cost).sum() / (self.high * self.cost).sum())
+
+    def changes_once(self, low: float, high: float) -> bool:
+        """Whether whole degrees change at one d0 only between two."""
+        before, after = self.at(low).floor(), self.at(high).floor()
+        grows = after > before
+        first = ((before + 1 - self.offset) / self.slope)[grows]
+        last = ((after - self.offset) / self.slope)[grows]
+        return first.numel() == 0 or float(last.max() - first.min()) <= _D0_TOLERANCE
+
     def split(self, values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return values.split([side.n_units for side in self.sides])
 
@@ -95,7 +107,7 @@ class _Units:
 def one_actuator(
     sides: Sequence[Side], density: float, line: Line, min_degree: int
 ) -> tuple[list[torch.Tensor], float]:
-    """Whole degrees of each side's units, and d0; together they keep round(density x weights), within one link.
+    """Whole degrees of each side's units, and d0; together they keep density x weights within one link.
 
     Units without an on-rate get uniform degrees at the density, the others meet what is left of it.
     """
@@ -127,8 +139,8 @@ def both_actuators(
 ) -> tuple[list[torch.Tensor], float]:
     """Masks that keep what both sides keep, at one d0 common to all, and that d0.
 
-    Degrees are rounded down, so the kept links grow with d0 one after the other; d0 is bisected until they meet
-    round(density x weights), and links that come in at the same d0 are taken in order of index. A side without
+    Degrees are rounded down, so the kept links grow with d0 one after the other; d0 is bisected until they
+    meet density x weights, and links that come in at the same d0 are taken in order of index. A side without
     on-rates keeps the mean share of the measured ones, evenly.
     """
     weights = [pair[0].weight for pair in pairs]
@@ -136,27 +148,23 @@ def both_actuators(
     target = round(density * total)
     sides = [side for pair in pairs for side in pair]
     measured = [s for s in sides if s.on_rate is not None]
+    others = [s for s in sides if s.on_rate is None]
     units = _Units.of(measured, line, min_degree) if measured else None
     low, high = 0.0, 1.0  # a share, where nothing is measured
     if units is not None:
         low = float(((units.low - units.offset) / units.slope).min())
         high = float(((units.high - units.offset) / units.slope).max())
 
+    def even(side: Side, knob: float) -> torch.Tensor:
+        share = knob if units is None else units.share(knob)
+        return even_degrees(side.n_units, side.limit, round(share * side.n_units * side.limit))
+
     def masks_at(knob: float) -> list[torch.Tensor]:
-        degree = {} if units is None else units.at(knob)
-        share = (
-            knob if units is None else float((degree * units.cost).sum() / (units.high * units.cost).sum())
-        )  # type: ignore[operator]
-        parts = {} if units is None else dict(zip(map(id, measured), units.split(degree), strict=True))  # type: ignore[arg-type]
-
-        def half(side: Side) -> torch.Tensor:
-            if id(side) in parts:
-                counts = torch.floor(parts[id(side)]).to(torch.int64)
-            else:
-                counts = even_degrees(side.n_units, side.limit, round(share * side.n_units * side.limit))
-            return side.mask(counts)
-
-        return [half(first) & half(second) for first, second in pairs]
+        counts = {id(side): even(side, knob) for side in others}
+        if units is not None:
+            parts = units.split(units.at(knob).floor().to(torch.int64))
+            counts |= dict(zip(map(id, measured), parts, strict=True))
+        return [first.mask(counts[id(first)]) & second.mask(counts[id(second)]) for first, second in pairs]
 
     def size(masks: Sequence[torch.Tensor]) -> int:
         return sum(count_kept(m) * w.link_size for m, w in zip(masks, weights, strict=True))
@@ -164,18 +172,23 @@ def both_actuators(
     few, many = masks_at(low), masks_at(high)
     n_few, n_many = size(few), size(many)
     check_reach(n_few, n_many, total, target)
-    while high - low > _D0_TOLERANCE and n_few < target < n_many:
-        # the count is nearly linear in d0: between the secant and the middle
-        secant = low + (high - low) * (target - n_few) / (n_many - n_few)
-        knob = 0.5 * (secant + 0.5 * (low + high))
-        if not low < knob < high:
+    # regula falsi on what is missing at either end (Illinois: an end that stays twice counts half)
+    lack, excess, stayed = target - n_few, n_many - target, 0
+    while n_few < target < n_many and high - low > _D0_TOLERANCE:
+        same = all(torch.equal(even(side, low), even(side, high)) for side in others)
+        if same and units is not None and units.changes_once(low, high):
             break
+        knob = low + (high - low) * lack / (lack + excess)
+        if not low < knob < high:
+            knob = 0.5 * (low + high)
         masks = masks_at(knob)
         n = size(masks)
         if n < target:
-            low, few, n_few = knob, masks, n
+            low, few, n_few, lack = knob, masks, n, target - n
+            excess, stayed = (0.5 * excess if stayed > 0 else excess), 1
         else:
-            high, many, n_many = knob, masks, n
+            high, many, n_many, excess = knob, masks, n, n - target
+            lack, stayed = (0.5 * lack if stayed < 0 else lack), -1
     if n_few == target:
         return few, low
     return _take(few, many, weights, target - n_few), high

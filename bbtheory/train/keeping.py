@@ -26,8 +26,8 @@ def keep_best(
     density : float
         Kept / all weights; met within one link, over the network or in each layer.
     allocation : {"network", "layer", "row", "erk", "er"}
-        Who competes: all links (by score per weight where links differ in size), those of a layer, or those of
-        a unit's row, the rows of a layer keeping equally many; the last two as "layer", with the layers'
+        Who competes: all links (by score per weight where links differ in size), those of a layer, or those
+        of a unit's row, the rows of a layer keeping equally many; the last two as "layer", with the layers'
         densities of `erdos_renyi_links`.
 
     Returns

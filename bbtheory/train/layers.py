@@ -1,6 +1,6 @@
 """Which weights of a model can be pruned, where the on-rate of a layer is seen, and which layer feeds which.
 
-The graph is traced symbolically (torch.fx), module by module where the whole model cannot be traced. A layer's
+The graph is traced symbolically (torch.fx), module by module where the whole model cannot be. A layer's
 on-rate is that of the activation that follows it, through normalisation, dropout, pooling and residual sums;
 its inputs are the units of the layers whose activation it reads, through the same and flattening.
 """

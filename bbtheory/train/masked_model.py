@@ -1,4 +1,4 @@
-"""A model with masks on its weights and counters on its units: what is kept, what is seen, whether it holds."""
+"""A model with masks on its weights and counters on its units: what is kept, what is seen, what holds."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class MaskedModel:
             Naming the first layer where it is not so.
         """
         for name, weight in self.weights.items():
-            weight.attach()
+            weight.follow()
             if weight.leaks():
                 raise ValueError(
                     f"layer {name!r} must be zero where its mask is cut, got other weights there"
@@ -190,9 +190,9 @@ class MaskedModel:
             if leaking:
                 self._enforce_each_step = True
                 warnings.warn(
-                    f"the optimizer moves cut weights of {', '.join(leaking)} without a gradient (it mixes the "
-                    "entries of a weight, or something else writes to it): masks are enforced after every step, "
-                    "at the cost of one more pass",
+                    f"the optimizer moves cut weights of {', '.join(leaking)} without a gradient (it mixes "
+                    "the entries of a weight, or something else writes to it): masks are enforced after "
+                    "every step, at the cost of one more pass",
                     stacklevel=4,
                 )
         self._check_leaks = False

@@ -132,7 +132,7 @@ class MaskedWeight:
     # -- values
 
     def candidates(self) -> torch.Tensor:
-        """Copy of the values that compete for a place: kept weights, and dormant ones where they are stored."""
+        """Copy of the values that compete for a place: kept weights, and dormant ones if they are stored."""
         weight = self.parameter.detach()
         if self.dormant is None:
             return weight.clone()
@@ -213,13 +213,13 @@ class MaskedWeight:
         return bool(torch.isfinite(weight).all())
 
     def _factor(self) -> torch.Tensor:
-        """The mask as 0 and 1 over the weights; a multiplication by bytes is four times as fast as by bools."""
+        """The mask as 0 and 1 over the weights; multiplying by bytes is four times as fast as by bools."""
         return self.per_weight(self.mask.view(torch.uint8))
 
     # -- hooks
 
-    def attach(self) -> None:
-        """Follow the parameter to its device and type, and mask its gradient from now on."""
+    def follow(self) -> None:
+        """Follow the parameter to its device and type."""
         weight = self.parameter
         if self.mask.device != weight.device:
             self.mask = self.mask.to(weight.device)
@@ -227,6 +227,11 @@ class MaskedWeight:
             self.dormant.device != weight.device or self.dormant.dtype != weight.dtype
         ):
             self.dormant = self.dormant.to(weight.device, weight.dtype)
+
+    def attach(self) -> None:
+        """Follow the parameter, and mask its gradient from now on."""
+        self.follow()
+        weight = self.parameter
         if self._hooked is not weight:
             self.detach()
             self._handle = weight.register_post_accumulate_grad_hook(self._mask_gradient)

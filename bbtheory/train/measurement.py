@@ -27,8 +27,8 @@ COLUMNS = ("layer", "unit", "on_rate", "fan_in", "fan_out", "traffic")
 class UnitTable(Record):
     """Units of the layers whose on-rate was measured; a layer without an activation after it has none.
 
-    ``layer`` holds layer names. fan_in counts the kept links of a unit's own row, fan_out those that read it in
-    the layers fed by it; it is 0 where no layer was found that reads it.
+    ``layer`` holds layer names. fan_in counts the kept links of a unit's own row, fan_out those that read it
+    in the layers fed by it; it is 0 where no layer was found that reads it.
     """
 
     KIND: ClassVar[str] = "unit_table"
@@ -46,7 +46,7 @@ class UnitTable(Record):
         return traffic(self.on_rate, self.fan_out) if self.on_rate.size else self.on_rate
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write layer,unit,on_rate,fan_in,fan_out,traffic: what ``fit balance`` and ``solve --on-rate`` read."""
+        """Write layer,unit,on_rate,fan_in,fan_out,traffic, which `fit balance` and `solve --on-rate` read."""
         write_csv(path, {name: getattr(self, name) for name in COLUMNS})
 
 
@@ -61,7 +61,7 @@ def measure_model(
     scale: float = 1.0,
     granularity: str = "weight",
 ) -> UnitTable:
-    """Measure on-rates and degrees of a model that nobody need have pruned: a link is a weight that is not zero.
+    """Measure on-rates and degrees of a model, pruned or not: a link is a weight that is not zero.
 
     Parameters
     ----------

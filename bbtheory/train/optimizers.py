@@ -1,4 +1,4 @@
-"""What pruning asks of an optimizer: who steps the pruned weights, and forgetting what it knew of cut ones."""
+"""What pruning asks of optimizers: who steps the pruned weights, and to forget what is cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of every pruner: when to refresh, what a refresh does, and its state. An algorithm is what is left:
+"""The base of every pruner: when to refresh, what a refresh does, its state. An algorithm is what is left:
 a score of links (`Pruner.scores`), how many links each unit or layer keeps (`Pruner.choose`), and the density
 at a step (`Pruner.density_at`).
 """

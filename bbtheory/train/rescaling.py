@@ -2,7 +2,7 @@
 
 With I the full fan-in of a unit and k its fan-in now:
 
-"weight": the whole row, cut values included, carries the factor sqrt(I/k); at a refresh it is multiplied by the
+"weight": the whole row, cut values included, carries the factor sqrt(I/k); a refresh multiplies it by the
 change of that factor. Magnitudes keep their order within a row. The bias is not scaled.
 "incremental": at a refresh, weights that survive it are multiplied by sqrt(k_before/k_after); a weight that
 returns has the value it was cut with. The product telescopes to "weight" only while nothing returns.

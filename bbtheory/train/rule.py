@@ -1,4 +1,4 @@
-"""Degree rules on tensors: from the on-rate of a unit to the links it is given, k = offset + slope d0, clipped.
+"""Degree rules on tensors: from the on-rate of a unit to its links, k = offset + slope d0, clipped.
 
 balance: k = d0 + L(a)/beta, L(a) = ln((1-a)/a); activity: its straight-line form k = d0 + (2 - 4a)/beta, the
 tangent at a = 1/2, so that only the activity counts and no rare unit stands out; equal_traffic: k = d0/a;

@@ -3,33 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+
 from torch import fx, nn
 
 from bbtheory.train.layers import Layer, Site
 
 # on where the input is: their output has the sign of their input
 _SIGNED = (
-    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU, nn.PReLU,
-    nn.RReLU, nn.Tanh, nn.Softsign, nn.Hardtanh, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink,
+    nn.ReLU, nn.ReLU6, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.ELU, nn.SELU, nn.CELU, nn.LeakyReLU,
+    nn.PReLU, nn.RReLU, nn.Tanh, nn.Softsign, nn.Hardtanh, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink,
 )  # fmt: skip
 # positive everywhere: on where the pre-activation is positive
 POSITIVE = (nn.Sigmoid, nn.Softplus, nn.Hardsigmoid)
 NONNEGATIVE = (nn.ReLU, nn.ReLU6)
 _ACTIVATION_NAMES = {
-    "relu", "relu_", "relu6", "gelu", "silu", "silu_", "mish", "hardswish", "elu", "elu_", "selu", "celu", "leaky_relu",
-    "leaky_relu_", "tanh", "tanh_", "softsign", "sigmoid", "sigmoid_", "softplus", "hardtanh", "clamp_min",
+    "relu", "relu_", "relu6", "gelu", "silu", "silu_", "mish", "hardswish", "elu", "elu_", "selu", "celu",
+    "leaky_relu", "leaky_relu_", "tanh", "tanh_", "softsign", "sigmoid", "sigmoid_", "softplus",
+    "hardtanh", "clamp_min",
 }  # fmt: skip
 _PASSING = (
     nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm,
-    nn.modules.dropout._DropoutNd, nn.Identity, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd, nn.Upsample, nn.Flatten, nn.Unflatten,
+    nn.modules.dropout._DropoutNd, nn.Identity, nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd, nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd, nn.Upsample, nn.Flatten, nn.Unflatten,
 )  # fmt: skip
 _PASSING_NAMES = {
-    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "dropout", "dropout1d", "dropout2d",
-    "dropout3d", "alpha_dropout", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
-    "adaptive_max_pool3d", "boolean_dispatch", "interpolate", "contiguous", "float", "to", "clone", "flatten",
-    "reshape", "view", "squeeze", "mean",
+    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "dropout", "dropout1d",
+    "dropout2d", "dropout3d", "alpha_dropout", "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d",
+    "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
+    "adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d", "boolean_dispatch",
+    "interpolate", "contiguous", "float", "to", "clone", "flatten", "reshape", "view", "squeeze", "mean",
 }  # fmt: skip
 _SUMS, _PRODUCTS = {"add", "add_", "iadd"}, {"mul", "mul_", "imul"}
 # layers whose own forward holds control flow that cannot be traced: {class: ((layer, reader), ...)}
@@ -40,7 +43,7 @@ _KNOWN = {
 
 
 def trace_layers(model: nn.Module, graph: Mapping[str, Layer]) -> None:
-    """Fill in where each layer's activity is seen and which layers it reads; what is not found stays empty."""
+    """Fill in where each layer's activity is seen and which layers it reads; what is not found is left."""
     names = {id(layer.owners[0][0]): layer.name for layer in graph.values() if layer.owners[0][1] == "weight"}
     _trace(model, graph, names)
 
@@ -59,7 +62,7 @@ def _trace(module: nn.Module, graph: Mapping[str, Layer], names: Mapping[int, st
         return
     try:
         traced = _Tracer(names).trace(module)
-    except Exception:  # noqa: BLE001  any forward may fail in any way on symbols; the parts are tried instead
+    except Exception:  # any forward may fail in any way on symbols; its parts are tried instead
         for part in module.children():
             _trace(part, graph, names)
         return
@@ -73,7 +76,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         inner = any(id(part) in self.names for part in m.modules()) and id(m) not in self.names
-        if isinstance(m, nn.MultiheadAttention) or isinstance(m, tuple(_KNOWN)):
+        if isinstance(m, (nn.MultiheadAttention, *_KNOWN)):
             return True
         return not inner and (_is_activation(m) or super().is_leaf_module(m, module_qualified_name))
 
@@ -89,7 +92,7 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 class _Reader:
-    """Walks one traced graph, forwards from layers to their activation, backwards from layers to their inputs."""
+    """Walks a traced graph, forwards from layers to their activation, backwards from layers to inputs."""
 
     def __init__(
         self, root: nn.Module, traced: fx.Graph, graph: Mapping[str, Layer], names: Mapping[int, str]
@@ -121,7 +124,8 @@ class _Reader:
                 activation = read.pop()
                 fed = [self.layer(other) for other in layer_nodes if activations.get(other) is activation]
                 layer.inputs = layer.inputs or tuple(dict.fromkeys(name for name in fed if name is not None))
-        for part in {id(m): m for m in map(self.module, self.nodes) if isinstance(m, tuple(_KNOWN))}.values():
+        known = (m for m in map(self.module, self.nodes) if m is not None and isinstance(m, tuple(_KNOWN)))
+        for part in {id(m): m for m in known}.values():
             _trace(part, self.graph, self.names)
 
     def module(self, node: fx.Node) -> nn.Module | None:

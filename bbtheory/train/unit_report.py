@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from bbtheory.train.pruner import Pruner
 
 NOTE = (
-    "A mask saves neither time nor memory by itself: dense hardware reads and multiplies every weight, and the mask "
-    "and dormant values come on top. sparse_bytes is what the kept weights would take in a compressed-row file; "
-    "fewer multiply-adds are real only with kernels that skip them."
+    "A mask saves neither time nor memory by itself: dense hardware reads and multiplies every weight, and\n"
+    "the mask and dormant values come on top. As sparse: what the kept weights would take in a file of\n"
+    "compressed rows; fewer multiply-adds are real only with kernels that skip them."
 )
 _INDEX_BYTES = 4  # of a column index and of a row pointer in a compressed-row file
 
@@ -44,7 +44,9 @@ class LayerReport(Record):
     kept_multiply_adds: int
     on_rate: float  # mean over its units, NaN without one
     traffic: float  # sum a_i k_i, k_i the fan-out; links per step, NaN without on-rates
-    balance_slope: float  # of ln((1-a)/a) over the controlled degree, nats per link; NaN if undefined
+    balance_slope: (
+        float  # of ln((1-a)/a) over the controlled degree, units on a bound left out; nats per link
+    )
     balance_r_squared: float
 
 
@@ -106,24 +108,35 @@ class PruningReport(Record):
         return self.units.traffic
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write layer,unit,on_rate,fan_in,fan_out,traffic: what ``fit balance`` and ``solve --on-rate`` read."""
+        """Write layer,unit,on_rate,fan_in,fan_out,traffic, which `fit balance` and `solve --on-rate` read."""
         self.units.to_csv(path)
 
     def table(self) -> str:
         """Return the layers as text."""
-        header = ["layer", "kept", "of", "density", "on-rate", "traffic", "slope", "R2", "bytes", "+ mask", "+ dormant",
-                  "as sparse", "mult-adds", "kept m-a"]  # fmt: skip
-        rows = [
-            [l.layer, l.n_kept, l.n_weights, l.density, l.on_rate, l.traffic, l.balance_slope, l.balance_r_squared,
-             l.weight_bytes, l.mask_bytes, l.dormant_bytes, l.sparse_bytes, l.multiply_adds, l.kept_multiply_adds]
-            for l in self.layers
-        ]  # fmt: skip
-        return format_table(header, rows)
+        columns = {
+            "layer": "layer",
+            "kept": "n_kept",
+            "of": "n_weights",
+            "density": "density",
+            "on-rate": "on_rate",
+            "traffic": "traffic",
+            "slope": "balance_slope",
+            "R2": "balance_r_squared",
+            "bytes": "weight_bytes",
+            "+ mask": "mask_bytes",
+            "+ dormant": "dormant_bytes",
+            "as sparse": "sparse_bytes",
+            "mult-adds": "multiply_adds",
+            "kept m-a": "kept_multiply_adds",
+        }
+        rows = [[getattr(layer, name) for name in columns.values()] for layer in self.layers]
+        return format_table(list(columns), rows)
 
     def __str__(self) -> str:
         """Return the table with its totals and the note."""
         head = (
-            f"{self.pruner} at step {self.step}: density {self.density:.6g} (target {self.target_density:.6g}), "
+            f"{self.pruner} at step {self.step}: density {self.density:.6g} "
+            f"(target {self.target_density:.6g}), "
             f"{self.network_density:.6g} of all {self.n_parameters:,} parameters; degree: {self.degree_kind}"
         )
         return "\n".join([head, "", self.table(), "", self.note])
@@ -160,7 +173,9 @@ def _layer(name: str, weight: MaskedWeight, units: UnitTable, kind: str) -> Laye
     own = np.array([layer == name for layer in units.layer], dtype=bool)
     seen = bool(own.any())
     degree = units.fan_out if kind == "fan_out" else units.fan_in
-    slope, r_squared = _balance(units.on_rate[own], degree[own]) if seen else (float("nan"), float("nan"))
+    # units on a bound of their degree say nothing of the slope
+    free = own & (degree > 0) & ((degree < weight.fan_in_limit) if kind != "fan_out" else True)
+    slope, r_squared = _balance(units.on_rate[free], degree[free])
     return LayerReport(
         layer=name,
         n_weights=n_weights,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_models import Attention, ConvNet, batch, mlp
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -12,6 +11,7 @@ from bbtheory.train import Activity, BudgetedBroadcast
 from bbtheory.train.activity import Padding, decay
 from bbtheory.train.layers import Site, find_layers
 from bbtheory.train.tracing import trace_layers
+from small_models import Attention, ConvNet, batch, mlp
 
 
 def watched(module, n_units, unit_dim=-1, **settings):

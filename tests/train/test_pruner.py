@@ -7,10 +7,10 @@ import io
 
 import pytest
 import torch
-from small_models import Attention, ConvNet, batch, cut_are_zero, mlp, train
 from torch import nn
 
 from bbtheory.train import BudgetedBroadcast, NonFiniteError, Pruner
+from small_models import Attention, ConvNet, batch, cut_are_zero, mlp, train
 
 OPTIMIZERS = {
     "sgd": lambda p: torch.optim.SGD(p, 0.05),
@@ -218,6 +218,7 @@ def test_keys_of_the_model_stay_plain_and_remove_leaves_a_plain_model():
     x = batch(0, 8, 20)
     before = model(x)
     pruner.remove()
+    pruner.verify()  # may be asked still, and brings no hook back
     assert torch.allclose(model(x), before, atol=1e-6)  # float32: the factor is multiplied elsewhere
     assert list(model.state_dict()) == list(plain.state_dict())
     plain.load_state_dict(model.state_dict())
@@ -441,3 +442,148 @@ def test_a_checkpoint_of_another_architecture():
         pruner.load_state_dict(Pruner(mlp(), 0.5).state_dict())
     with pytest.raises(ValueError, match="one of a pruner"):
         pruner.load_state_dict(mlp().state_dict())
+
+
+# -- the course
+
+
+def test_refreshes_come_when_they_should():
+    model = mlp()
+    pruner = Pruner(model, 0.5, interval=4, warmup=3, until=12)
+    done = []
+    for step in range(1, 21):
+        before = pruner.n_refreshes
+        pruner.step()
+        if pruner.n_refreshes > before:
+            done.append(step)
+    assert done == [3, 7, 11]
+    assert Pruner(mlp(), 0.5, interval=4).is_refresh(1)
+
+
+@pytest.mark.parametrize("density", [0.5, 0.3, 0.1, 0.05, 1.0])
+@pytest.mark.parametrize("settings", [{}, {"sp_in": False, "sp_out": True}, {"sp_out": True}, {"allocation": "layer"},
+                                      {"rule": "equal_traffic"}])  # fmt: skip
+def test_the_density_is_met_at_every_refresh(density, settings):
+    model = mlp()
+    pruner = BudgetedBroadcast(model, density, interval=3, warmup=4, **settings)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    for step in range(1, 14):
+        train(model, optimizer, pruner, steps=[step])
+        if pruner.is_refresh(step):
+            assert abs(pruner.n_kept - density * pruner.n_weights) < 1
+            if "allocation" in settings:
+                for weight in pruner.weights.values():
+                    assert abs(weight.n_kept - density * weight.mask.numel()) < 1
+
+
+def test_burn_in_is_forgotten():
+    model = mlp()
+    pruner = BudgetedBroadcast(model, 0.5, warmup=10, burn_in=3, ema_decay=0.5)
+    for step in range(1, 6):
+        model(torch.full((4, 20), 1e3) if step <= 3 else batch(step, 4, 20))
+        pruner.step()
+    other = BudgetedBroadcast(mlp(), 0.5, warmup=10, ema_decay=0.5)
+    for step in (4, 5):
+        other.model(batch(step, 4, 20))
+        other.step()
+    assert torch.equal(pruner.on_rates()["0"], other.on_rates()["0"])
+
+
+class Gradual(Pruner):
+    def density_at(self, step):
+        return max(self.density, 1 - 0.05 * step)
+
+
+def test_a_schedule_ends_at_its_density_however_early_training_ends():
+    pruner = Gradual(mlp(), 0.2, interval=2)
+    for _ in range(6):
+        pruner.step()
+    assert pruner.current_density == pytest.approx(0.75, abs=1e-3)
+    assert pruner.finish().n_kept == round(0.2 * 2150)
+
+
+@pytest.mark.parametrize("allocation", ["network", "layer", "row"])
+@pytest.mark.parametrize("granularity", ["weight", "channel"])
+def test_magnitude(allocation, granularity):
+    model = ConvNet()
+    values = {n: p.detach().clone() for n, p in model.named_parameters()}
+    pruner = Pruner(model, 0.4, allocation=allocation, granularity=granularity)
+    pruner.refresh()
+    link = max(w.link_size for w in pruner.weights.values())
+    assert abs(pruner.n_kept - 0.4 * pruner.n_weights) < link
+    for name, weight in pruner.weights.items():
+        score = weight.per_link(values[f"{name}.weight"].abs()) / weight.link_size
+        if allocation == "row":
+            fan_in = weight.fan_in()
+            assert int(fan_in.max() - fan_in.min()) <= 1
+        else:
+            assert score[weight.mask].min() >= score[~weight.mask].max()
+    if allocation == "network":
+        scores = [
+            (w.per_link(values[f"{n}.weight"].abs()) / w.link_size, w.mask) for n, w in pruner.weights.items()
+        ]
+        assert min(s[m].min() for s, m in scores) >= max(s[~m].max() for s, m in scores)
+
+
+def test_history(tmp_path):
+    pruner = Pruner(mlp(), 0.5)
+    pruner.record(0.9)
+    pruner.refresh()
+    pruner.record(0.8)
+    pruner.record(0.7, saliency=3.0)
+    history = pruner.history
+    kept = torch.cat([w.parameter.detach()[w.mask].abs() for w in pruner.weights.values()])
+    assert history.density.tolist() == [1.0, 0.5, 0.5]
+    assert history.saliency[1] == float(kept.min())
+    assert history.saliency[2] == 3.0
+    path = tmp_path / "history.csv"
+    history.to_csv(path)
+    assert path.read_text().splitlines()[0] == "Saliency,Remaining,Accuracy"
+    twin = Pruner(mlp(), 0.5)
+    twin.load_state_dict(pruner.state_dict())
+    assert twin.history == history
+    with pytest.raises(ValueError, match="accuracy"):
+        pruner.record(float("nan"))
+
+
+def test_a_refresh_that_fails_changes_nothing():
+    pruner = Pruner(mlp(), 0.5)
+    pruner.refresh()
+    state = pruner.state_dict()["weights"]
+    weights = {n: w.parameter.detach().clone() for n, w in pruner.weights.items()}
+
+    def fail():
+        pruner.scores()
+        raise RuntimeError("no choice")
+
+    pruner.choose = fail
+    with pytest.raises(RuntimeError, match="no choice"):
+        pruner.refresh()
+    for name, weight in pruner.weights.items():
+        assert torch.equal(weight.parameter, weights[name])
+        assert torch.equal(weight.dormant, state[name]["dormant"])
+        assert torch.equal(weight.mask, state[name]["mask"])
+
+
+def test_padding_of_a_batch_is_left_out():
+    model = Attention()
+    pruner = BudgetedBroadcast(model, 0.5)
+    valid = torch.arange(6) < torch.tensor([2, 6, 1, 3])[:, None]
+    pruner.padding.valid = valid
+    model(batch(0, 4, 6, 16))
+    assert float(pruner.activities["up"].count) == 12
+
+
+def test_memory_is_one_byte_a_weight_and_the_dormant_values():
+    pruner = BudgetedBroadcast(mlp(widths=(64, 64, 64, 64)), 0.5, interval=1)
+    pruner.model(batch(0, 8, 64))
+    pruner.step()
+    tensors = [
+        t
+        for w in pruner.weights.values()
+        for k, t in vars(w).items()
+        if torch.is_tensor(t) and k != "_hooked"
+    ]
+    assert sum(t.numel() * t.element_size() for t in tensors) == 3 * 64 * 64 * (1 + 4)
+    report = pruner.report()
+    assert [layer.mask_bytes for layer in report.layers] == [64 * 64] * 3
