@@ -89,7 +89,7 @@ class Measured(Ranked):
             If weights or what was measured are not finite: masks stay as they are.
         """
         try:
-            if self.reduce is not None:
+            if self.reduce is not None and self.recorders:
                 self.reduce([t for r in self.recorders.values() for t in (r.total, r.count)])
             super().refresh()
         finally:

@@ -197,8 +197,11 @@ def test_set_grows_uniformly_and_rigl_does_not():
 def test_grown_weights_may_be_drawn():
     model = mlp(widths=(60, 60, 60))
     pruner = SET(model, 0.5, fraction=0.5, grown_std=0.2)
-    before = masks_of(pruner)
+    before, values = masks_of(pruner), {n: w.parameter.detach().clone() for n, w in pruner.weights.items()}
     pruner.refresh()
+    for name, weight in pruner.weights.items():
+        stays = weight.mask & before[name]
+        assert torch.equal(weight.parameter.detach()[stays], values[name][stays])
     grown = torch.cat([w.parameter.detach()[w.mask & ~before[n]] for n, w in pruner.weights.items()])
     assert float(grown.std()) == pytest.approx(0.2, rel=5 / math.sqrt(2 * grown.numel()))
     assert cut_are_zero(pruner)
