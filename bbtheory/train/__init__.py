@@ -20,6 +20,8 @@ _EXPORTS = {
     "Dataset": "data",
     "load_data": "data",
     "MissingDataError": "data",
+    "RigL": "dynamic",
+    "SET": "dynamic",
     "History": "history",
     "NonFiniteError": "masked_model",
     "measure_model": "measurement",
@@ -29,13 +31,19 @@ _EXPORTS = {
     "project_to_groups": "projection",
     "Projection": "projection",
     "Pruner": "pruner",
+    "Magnitude": "ranked",
+    "Random": "ranked",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
     "measure_semi_structured": "semi_structured",
     "SemiStructuredTiming": "semi_structured",
     "to_semi_structured": "semi_structured",
+    "Gradient": "sensitivity",
+    "Taylor": "sensitivity",
+    "TopKActivation": "topk_activation",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
+    "Wanda": "wanda",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -50,6 +58,8 @@ if TYPE_CHECKING:
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
+    from .dynamic import SET as SET
+    from .dynamic import RigL as RigL
     from .history import History as History
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
@@ -59,13 +69,19 @@ if TYPE_CHECKING:
     from .projection import project_to_blocks as project_to_blocks
     from .projection import project_to_groups as project_to_groups
     from .pruner import Pruner as Pruner
+    from .ranked import Magnitude as Magnitude
+    from .ranked import Random as Random
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
     from .semi_structured import SemiStructuredTiming as SemiStructuredTiming
     from .semi_structured import measure_semi_structured as measure_semi_structured
     from .semi_structured import to_semi_structured as to_semi_structured
+    from .sensitivity import Gradient as Gradient
+    from .sensitivity import Taylor as Taylor
+    from .topk_activation import TopKActivation as TopKActivation
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
+    from .wanda import Wanda as Wanda
 
 
 def __getattr__(name: str) -> Any:
