@@ -70,9 +70,13 @@ def test_the_two_rules_differ():
 
 
 def test_padding_is_never_kept():
-    data = measured(real=[True, True, False, False])
-    assert not budget_tokens(data, tau=100.0, always=[3]).mask[:, 2:].any()
-    assert budget_tokens(data, beta=0.001, d0=4.0).n_keys.tolist() == [2, 1, 2]
+    data = measured(real=[False, True, True, False])
+    padded = ~data.real
+    assert not budget_tokens(data, tau=100.0, always=[3]).kept[padded].any()
+    assert budget_tokens(data, tau=1.0).n_keys.tolist() == [1, 2, 1]
+    wide = budget_tokens(data, beta=0.001, d0=4.0)
+    assert wide.n_keys.tolist() == [2, 1, 2]
+    assert not wide.kept[padded].any()
 
 
 def test_always():
