@@ -12,14 +12,20 @@ if importlib.util.find_spec("torch") is None:
 # public name -> the module that defines it
 _EXPORTS = {
     "Activity": "activity",
+    "hugging_face_callback": "adapters",
+    "lightning_callback": "adapters",
     "AttentionTraffic": "attention",
+    "budget_tokens": "attention",
     "measure_attention": "attention",
+    "TokenBudget": "attention",
     "BudgetedBroadcast": "budgeted_broadcast",
     "compact": "compaction",
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
     "MissingDataError": "data",
+    "alone": "distributed",
+    "Processes": "distributed",
     "RigL": "dynamic",
     "SET": "dynamic",
     "History": "history",
@@ -50,7 +56,11 @@ __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from .activity import Activity as Activity
+    from .adapters import hugging_face_callback as hugging_face_callback
+    from .adapters import lightning_callback as lightning_callback
     from .attention import AttentionTraffic as AttentionTraffic
+    from .attention import TokenBudget as TokenBudget
+    from .attention import budget_tokens as budget_tokens
     from .attention import measure_attention as measure_attention
     from .budgeted_broadcast import BudgetedBroadcast as BudgetedBroadcast
     from .compaction import CompactReport as CompactReport
@@ -58,6 +68,8 @@ if TYPE_CHECKING:
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
+    from .distributed import Processes as Processes
+    from .distributed import alone as alone
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History

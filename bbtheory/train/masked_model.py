@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import nn
@@ -18,6 +18,9 @@ from bbtheory.train.masking import DORMANT, GRANULARITIES
 from bbtheory.train.optimizers import OptimizerWatch
 from bbtheory.train.sharding import is_sharded, reshard, whole
 from bbtheory.train.tracing import trace_layers
+
+if TYPE_CHECKING:
+    from bbtheory.train.compaction import CompactReport
 
 
 class NonFiniteError(ValueError):
@@ -139,6 +142,44 @@ class MaskedModel:
         for activity in self.activities.values():
             activity.detach()
         self._watch.close()
+
+    def compact(self, example_input: Any) -> tuple[nn.Module, CompactReport]:
+        """Return a plain, smaller copy of the model without its dead units, see `bbtheory.train.compact`.
+
+        The model and its masks stay as they are. Masks of layers that are neither Linear nor Conv are not
+        used: what is cut there is zero.
+
+        Parameters
+        ----------
+        example_input : Tensor or tuple
+            Arguments of one call, where the model is; on them both models are compared.
+
+        Returns
+        -------
+        (Module, CompactReport)
+            The copy computes, in eval mode, what the masked model does, up to rounding.
+
+        Raises
+        ------
+        ValueError
+            If weights are sharded.
+        RuntimeError
+            If the copy computes something else: then the tracer did not see all that the model does.
+        """
+        from bbtheory.train.chains import LAYERS
+        from bbtheory.train.compaction import compact
+
+        if any(is_sharded(weight.mask) for weight in self.weights.values()):
+            raise ValueError("model must hold whole weights to be compacted, got sharded ones")
+        twin = copy.deepcopy(self)
+        twin.remove()
+        masks = {}
+        for name, weight in twin.weights.items():
+            module, parameter = weight.owners[0]
+            # a weight that a user named may carry its layer's name with another parameter's
+            if type(module) in LAYERS and parameter == "weight":
+                masks[name] = weight.mask
+        return compact(twin.model, masks, example_input)
 
     # -- what is seen
 

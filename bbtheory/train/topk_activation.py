@@ -176,6 +176,10 @@ class TopKActivation(Pruner):
         for gate in self.gates.values():
             gate.detach()
 
+    def compact(self, example_input: Any) -> Any:
+        """Refuse with a ValueError: every unit serves some sample, and a copy would be ungated."""
+        raise ValueError("compact() must have units without links to remove, got a pruner that cuts no weight")
+
     def extra_state(self) -> dict[str, Any]:
         """Whether the gates are open."""
         return {"open": {name: gate.open for name, gate in self.gates.items()}}
