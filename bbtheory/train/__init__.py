@@ -20,6 +20,14 @@ _EXPORTS = {
     "UnitTable": "measurement",
     "measure_model": "measurement",
     "NonFiniteError": "masked_model",
+    "Magnitude": "ranked",
+    "Random": "ranked",
+    "Gradient": "measured",
+    "Taylor": "measured",
+    "Wanda": "measured",
+    "SET": "dynamic",
+    "RigL": "dynamic",
+    "TopKActivation": "topk_activation",
     "Pruner": "pruner",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
@@ -35,13 +43,21 @@ if TYPE_CHECKING:
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
+    from .dynamic import SET as SET
+    from .dynamic import RigL as RigL
     from .history import History as History
     from .masked_model import NonFiniteError as NonFiniteError
+    from .measured import Gradient as Gradient
+    from .measured import Taylor as Taylor
+    from .measured import Wanda as Wanda
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
     from .pruner import Pruner as Pruner
+    from .ranked import Magnitude as Magnitude
+    from .ranked import Random as Random
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
+    from .topk_activation import TopKActivation as TopKActivation
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
 

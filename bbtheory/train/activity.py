@@ -12,7 +12,7 @@ tensor, so that counting neither waits for a device nor recompiles a compiled mo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -155,10 +155,17 @@ def watch_layers(graph: Mapping[str, Layer], **settings: Any) -> dict[str, Activ
     }
 
 
-class Tap:
-    """A forward hook that reports to an activity; copies of a model carry a dead one."""
+class Observer(Protocol):
+    """What a tap reports to."""
 
-    def __init__(self, activity: Activity | None):
+    def observe(self, module: nn.Module, h: torch.Tensor) -> Any:
+        """Take note of an output, or of a first input."""
+
+
+class Tap:
+    """A forward hook that reports to an observer; copies of a model carry a dead one."""
+
+    def __init__(self, activity: Observer | None):
         self.activity = activity
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any = None) -> None:

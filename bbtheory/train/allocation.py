@@ -6,6 +6,7 @@ processes and devices come to the same counts.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -111,3 +112,43 @@ def layer_links(links: Sequence[int], cost: Sequence[int], density: float) -> li
     price = torch.tensor(cost, dtype=torch.float64)
     target = round(density * float((high * price).sum()))
     return whole_degrees(density * high, high, price, target).tolist()
+
+
+def erdos_renyi_links(
+    shapes: Sequence[Sequence[int]], cost: Sequence[int], density: float, *, kernel: bool
+) -> list[int]:
+    """Split the kept links among layers as sparse random graphs do: thin layers stay denser than wide ones.
+
+    Layer l has density min(1, eps r_l), with one eps for all that meets the density of the whole, and
+
+        r_l = (n_out + n_in)/(n_out n_in)   or, with the kernel,   (n_out + n_in + w + h)/(n_out n_in w h).
+
+    Parameters
+    ----------
+    shapes : sequence of shapes
+        Of the weights, (n_out, n_in, *kernel).
+    cost : sequence of int
+        Weights per link: 1, or those of a kernel.
+    density : float
+        Of all weights together, in (0, 1].
+    kernel : bool
+        ERK, or ER where the kernel only counts as weights.
+
+    Returns
+    -------
+    list of int
+        Links to keep in each layer: largest remainders, ties to the earlier layer.
+
+    References
+    ----------
+    Mocanu et al. 2018 (arXiv 1707.04780), equation 1: ER. Evci et al. 2020 (arXiv 1911.11134), section 3:
+    ERK, and that layers which would pass 1 are dense.
+    """
+    price = torch.tensor(cost, dtype=torch.float64)
+    high = torch.tensor([math.prod(s) for s in shapes], dtype=torch.float64) / price
+    parts = [s if kernel else s[:2] for s in shapes]
+    raw = torch.tensor([sum(part) / math.prod(part) for part in parts], dtype=torch.float64)
+    zero = torch.zeros_like(high)
+    target = round(density * float((high * price).sum()))
+    eps = solve_knob(zero, raw * high, zero, high, price, target)
+    return whole_degrees(torch.minimum(eps * raw * high, high), high, price, target).tolist()

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
-from bbtheory.train.allocation import even_degrees, layer_links
+from bbtheory.train.allocation import erdos_renyi_links, even_degrees, layer_links
 from bbtheory.train.masking import MaskedWeight, count_kept
 from bbtheory.train.selection import keep_largest, keep_largest_overall
 
-ALLOCATIONS = ("network", "layer", "row")
+ALLOCATIONS = ("network", "layer", "row", "erk", "er")
 
 
 def keep_best(
@@ -25,9 +25,10 @@ def keep_best(
         In the shape of the masks, larger = keep.
     density : float
         Kept / all weights; met within one link, over the network or in each layer.
-    allocation : {"network", "layer", "row"}
+    allocation : {"network", "layer", "row", "erk", "er"}
         Who competes: all links (by score per weight where links differ in size), those of a layer, or those
-        of a unit's row, the rows of a layer keeping equally many.
+        of a unit's row, the rows of a layer keeping equally many; the last two as "layer", with the layers'
+        densities of `erdos_renyi_links`.
 
     Returns
     -------
@@ -35,17 +36,26 @@ def keep_best(
     """
     if allocation == "network":
         return _keep_overall(weights, scores, density)
-    sizes = [weight.mask.numel() for weight in weights.values()]
-    links = layer_links(sizes, [weight.link_size for weight in weights.values()], density)
     masks = {}
-    for (name, weight), count in zip(weights.items(), links, strict=True):
-        rows = weight.rows(scores[name])
-        if allocation == "layer":
-            mask = keep_largest(rows.reshape(1, -1), count)
+    for name, count in links_per_layer(weights, density, allocation).items():
+        rows = weights[name].rows(scores[name])
+        if allocation == "row":
+            mask = keep_largest(rows, even_degrees(weights[name].n_out, weights[name].fan_in_limit, count))
         else:
-            mask = keep_largest(rows, even_degrees(weight.n_out, weight.fan_in_limit, count))
-        masks[name] = mask.reshape(weight.mask.shape)
+            mask = keep_largest(rows.reshape(1, -1), count)
+        masks[name] = mask.reshape(weights[name].mask.shape)
     return masks
+
+
+def links_per_layer(weights: Mapping[str, MaskedWeight], density: float, allocation: str) -> dict[str, int]:
+    """Links that each layer keeps under an allocation other than "network"; the density is met within one."""
+    cost = [weight.link_size for weight in weights.values()]
+    if allocation in ("erk", "er"):
+        shapes = [tuple(weight.parameter.shape) for weight in weights.values()]
+        links = erdos_renyi_links(shapes, cost, density, kernel=allocation == "erk")
+    else:
+        links = layer_links([weight.mask.numel() for weight in weights.values()], cost, density)
+    return dict(zip(weights, links, strict=True))
 
 
 def _keep_overall(

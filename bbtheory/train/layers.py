@@ -14,7 +14,7 @@ from torch import nn
 
 from bbtheory.train.masking import MaskedWeight
 
-_CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
+CONVOLUTIONS = {nn.Conv1d: 1, nn.Conv2d: 2, nn.Conv3d: 3}
 _ATTENTION = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 KINDS = "Linear, Conv1d, Conv2d, Conv3d, MultiheadAttention"
 
@@ -76,7 +76,7 @@ def find_layers(model: nn.Module) -> dict[str, Layer]:
             if id(weight) in by_weight:
                 layers[by_weight[id(weight)]].owners.append((module, parameter))
                 continue
-            dims = next((d for kind, d in _CONVOLUTIONS.items() if isinstance(module, kind)), 0)
+            dims = next((d for kind, d in CONVOLUTIONS.items() if isinstance(module, kind)), 0)
             groups = int(getattr(module, "groups", 1)) if dims else 1
             by_weight[id(weight)] = layer
             layers[layer] = Layer(layer, [(module, parameter)], groups, -(dims + 1))
@@ -85,7 +85,7 @@ def find_layers(model: nn.Module) -> dict[str, Layer]:
 
 def _weights_of(name: str, module: nn.Module) -> list[tuple[str, str]]:
     """Return (parameter name, layer name) of the prunable weights that a module holds itself."""
-    if isinstance(module, (nn.Linear, *_CONVOLUTIONS)):
+    if isinstance(module, (nn.Linear, *CONVOLUTIONS)):
         return [("weight", name)]
     if isinstance(module, nn.MultiheadAttention):
         return [(p, f"{name}.{p.removesuffix('_weight')}".lstrip(".")) for p in _ATTENTION]

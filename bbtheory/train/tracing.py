@@ -14,7 +14,7 @@ _SIGNED = (
     nn.PReLU, nn.RReLU, nn.Tanh, nn.Softsign, nn.Hardtanh, nn.Tanhshrink, nn.Softshrink, nn.Hardshrink,
 )  # fmt: skip
 # positive everywhere: on where the pre-activation is positive
-_POSITIVE = (nn.Sigmoid, nn.Softplus, nn.Hardsigmoid)
+POSITIVE = (nn.Sigmoid, nn.Softplus, nn.Hardsigmoid)
 NONNEGATIVE = (nn.ReLU, nn.ReLU6)
 _ACTIVATION_NAMES = {
     "relu", "relu_", "relu6", "gelu", "silu", "silu_", "mish", "hardswish", "elu", "elu_", "selu", "celu",
@@ -82,7 +82,7 @@ class _Tracer(fx.Tracer):
 
 
 def _is_activation(module: nn.Module) -> bool:
-    if isinstance(module, (*_SIGNED, *_POSITIVE)):
+    if isinstance(module, (*_SIGNED, *POSITIVE)):
         return True
     # those of other libraries, say GELUActivation: small modules named after what they are
     name = type(module).__name__.lower()
@@ -174,7 +174,7 @@ class _Reader:
         """A module whose output or input tells when the activation is on, and that is called for it alone."""
         module = self.module(activation)
         if module is not None and self.once(module):
-            return Site(module, "input" if isinstance(module, _POSITIVE) else "output")
+            return Site(module, "input" if isinstance(module, POSITIVE) else "output")
         before = activation.all_input_nodes[0]
         source = self.module(before)
         if source is not None and self.once(source):
