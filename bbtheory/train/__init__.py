@@ -31,6 +31,13 @@ _EXPORTS = {
     "Pruner": "pruner",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
+    "TensorBatches": "batches",
+    "classification": "batches",
+    "cross_entropy": "batches",
+    "train_epochs": "loop",
+    "lenet_300_100": "models",
+    "mlp": "models",
+    "TrainingRun": "training_run",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
 }
@@ -39,6 +46,9 @@ __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from .activity import Activity as Activity
+    from .batches import TensorBatches as TensorBatches
+    from .batches import classification as classification
+    from .batches import cross_entropy as cross_entropy
     from .budgeted_broadcast import BudgetedBroadcast as BudgetedBroadcast
     from .data import Dataset as Dataset
     from .data import MissingDataError as MissingDataError
@@ -46,18 +56,22 @@ if TYPE_CHECKING:
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History
+    from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
     from .measured import Gradient as Gradient
     from .measured import Taylor as Taylor
     from .measured import Wanda as Wanda
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
+    from .models import lenet_300_100 as lenet_300_100
+    from .models import mlp as mlp
     from .pruner import Pruner as Pruner
     from .ranked import Magnitude as Magnitude
     from .ranked import Random as Random
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
     from .topk_activation import TopKActivation as TopKActivation
+    from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
 
