@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import nn
 
 from bbtheory import validate
+from bbtheory.train.seeding import stream_seed
 
 _EVALUATION_BATCH = 2048
 
@@ -64,7 +65,7 @@ class TensorBatches:
 
     def __call__(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches (x, y) of an epoch."""
-        generator = torch.Generator().manual_seed(epoch_seed(self.seed, epoch))
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
         order = torch.randperm(len(self.x), generator=generator)
         order_x, order_y = order.to(self.x.device), order.to(self.y.device)
         for i in range(len(self)):
@@ -77,11 +78,6 @@ def _tensor(values: torch.Tensor | ArrayLike) -> torch.Tensor:
         return values
     array = np.asarray(values)
     return torch.from_numpy(array if array.flags.writeable else array.copy())
-
-
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Seed of an epoch: as good as independent of those of other epochs and other seeds."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def cross_entropy(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:

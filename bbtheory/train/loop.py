@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from bbtheory import validate
-from bbtheory.train.batches import epoch_seed
 from bbtheory.train.masked_model import NonFiniteError
 from bbtheory.train.pruner import Pruner
+from bbtheory.train.seeding import stream_seed
 from bbtheory.train.training_run import Trace, TrainingRun, pack, restore
 
 _CHECK_EVERY = 50  # batches between looks at the loss on an accelerator, where each look waits for it
@@ -122,7 +122,7 @@ def train_epochs(
     with _own_randomness(device) as reseed:
         try:
             for epoch in range(trace.n_epochs, epochs):
-                reseed(epoch_seed(seed, epoch))
+                reseed(stream_seed(seed, "epoch", epoch))
                 model.train()
                 total, n_batches = torch.zeros((), dtype=precise, device=device), 0
                 source = batches(epoch) if callable(batches) else batches

@@ -17,6 +17,7 @@ from bbtheory.train.activity import decay
 from bbtheory.train.history import History
 from bbtheory.train.keeping import ALLOCATIONS, keep_best
 from bbtheory.train.masked_model import MaskedModel
+from bbtheory.train.seeding import stream_seed
 
 if TYPE_CHECKING:
     from bbtheory.train.unit_report import PruningReport
@@ -110,7 +111,7 @@ class Pruner(MaskedModel):
             raise ValueError(
                 f"burn_in must end before the first refresh at step {self.first_refresh}, got {burn_in}"
             )
-        self.generator = torch.Generator().manual_seed(validate.integer("seed", seed, "[0, inf)"))
+        self.generator = torch.Generator().manual_seed(stream_seed(seed, "pruner"))
         self.step_count = 0
         self.n_refreshes = 0
         self.history = History.empty()
