@@ -97,7 +97,7 @@ class Config:
         validate.real("ema_decay", self.ema_decay, "[0, 1)")
 
 
-SMOKE = Config(data="digits", densities=(0.3,), epochs=3, interval=4, warmup=8, seeds=(0,))
+SMOKE = Config(data="digits", densities=(0.3,), epochs=2, interval=6, warmup=6, seeds=(0,))
 CPU = Config(epochs=3)
 
 

@@ -146,7 +146,7 @@ def train_epochs(
                     if on_step is not None:
                         on_step(trace.n_steps)
                 if n_batches == 0:
-                    raise ValueError(f"batches must give at least one batch in epoch {epoch}, got none")
+                    raise ValueError(f"batches must give at least one batch in epoch {epoch + 1}, got none")
                 _require_finite(total, epoch, trace.n_steps)
                 if scheduler is not None and not per_step:
                     scheduler.step()

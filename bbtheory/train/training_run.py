@@ -96,7 +96,6 @@ def pack(trace: Trace, parts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "version": _VERSION,
         "epoch": trace.n_epochs,
-        "step": trace.n_steps,
         "checkpoint": np.frombuffer(buffer.getvalue(), np.uint8),
     }
 
@@ -125,5 +124,6 @@ def restore(state: Mapping[str, Any], parts: Mapping[str, Any]) -> Trace:
         except (RuntimeError, KeyError, ValueError) as error:
             raise ValueError(f"state must belong to the same {name}: {error}") from None
     trace = Trace()
-    trace.n_steps, trace.rows, trace.names = int(state["step"]), saved["rows"], list(saved["names"])
+    trace.rows, trace.names = saved["rows"], list(saved["names"])
+    trace.n_steps = trace.rows["step"][-1]
     return trace
