@@ -10,8 +10,8 @@ from bbtheory import validate
 def stream_seed(seed: int, stream: str, index: int = 0) -> int:
     """Seed for one stream of random numbers, such as ("pruner", 0) or ("order", epoch).
 
-    A generator that is seeded with the plain ``seed`` draws the numbers that made the weights of a model under
-    ``torch.manual_seed(seed)``: a random mask drawn from it would keep the largest weights.
+    A generator seeded with the plain ``seed`` draws the numbers that made the weights of a model under
+    ``torch.manual_seed(seed)``: a random mask ranked by them would keep the largest weights.
 
     Parameters
     ----------
