@@ -15,9 +15,16 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "fit_balance": "fit.balance",
     "fit_power_law": "fit.power_law",
+    "measure_activity": "measure.activity",
+    "measure_coding": "measure.coding",
+    "measure_overlap": "measure.sparsity",
+    "measure_sparsity": "measure.sparsity",
     "ConvergenceError": "records",
     "InfeasibleError": "records",
     "Record": "records",
+    "simulate_correlated": "simulate.correlated",
+    "simulate_flux": "simulate.flux",
+    "simulate_population": "simulate.population",
     "ActuatorGains": "theory.actuators",
     "actuator_gains": "theory.actuators",
     "balanced_on_rate": "theory.balance",
@@ -45,6 +52,8 @@ _EXPORTS = {
     "correlation_level": "theory.correlation_level",
     "CoupledEquilibrium": "theory.coupled_equilibrium",
     "solve_coupled": "theory.coupled_equilibrium",
+    "CoupledPresence": "theory.coupled_flux",
+    "solve_coupled_presence": "theory.coupled_flux",
     "ActuatorPlan": "theory.cuts",
     "actuator_cuts": "theory.cuts",
     "refresh_map": "theory.dynamics",
@@ -106,9 +115,16 @@ __all__ = ["__version__", *sorted(_EXPORTS)]  # pyright: ignore[reportUnsupporte
 if TYPE_CHECKING:
     from .fit.balance import fit_balance as fit_balance
     from .fit.power_law import fit_power_law as fit_power_law
+    from .measure.activity import measure_activity as measure_activity
+    from .measure.coding import measure_coding as measure_coding
+    from .measure.sparsity import measure_overlap as measure_overlap
+    from .measure.sparsity import measure_sparsity as measure_sparsity
     from .records import ConvergenceError as ConvergenceError
     from .records import InfeasibleError as InfeasibleError
     from .records import Record as Record
+    from .simulate.correlated import simulate_correlated as simulate_correlated
+    from .simulate.flux import simulate_flux as simulate_flux
+    from .simulate.population import simulate_population as simulate_population
     from .theory.actuators import ActuatorGains as ActuatorGains
     from .theory.actuators import actuator_gains as actuator_gains
     from .theory.balance import balanced_on_rate as balanced_on_rate
@@ -136,6 +152,8 @@ if TYPE_CHECKING:
     from .theory.correlation_level import correlation_level as correlation_level
     from .theory.coupled_equilibrium import CoupledEquilibrium as CoupledEquilibrium
     from .theory.coupled_equilibrium import solve_coupled as solve_coupled
+    from .theory.coupled_flux import CoupledPresence as CoupledPresence
+    from .theory.coupled_flux import solve_coupled_presence as solve_coupled_presence
     from .theory.cuts import ActuatorPlan as ActuatorPlan
     from .theory.cuts import actuator_cuts as actuator_cuts
     from .theory.dynamics import refresh_map as refresh_map

@@ -3,8 +3,9 @@
 Rule: a population oscillates where successive refreshes are anticorrelated, or where a kick grows. Confirmed
 if at the shortest interval any simulated population does so; refuted if none does, and those that do at other
 intervals do so from some interval on; undecided if none ever does. Populations have real degrees or whole
-links, and on-rates that follow at once or slowly. How many links change per step, and the overshoot of a kick
-that on-rates follow slowly, are other matters: links per step are in the note.
+links, and on-rates that follow at once or slowly; those with their loop open, a control, are left out. How
+many links change per step, and the overshoot of a kick that on-rates follow slowly, are other matters: links
+per step are in the note.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ SOURCES = ("refresh_stability",)
 
 def check(result: Result) -> CheckResult:
     """Look where populations oscillate along the axis of intervals."""
-    oscillates = (result.autocorrelation < 0) | (np.abs(result.growth) >= 1)
+    closed = [i for i, variant in enumerate(result.variants) if variant != "open"]
+    autocorrelation, churn = result.autocorrelation[closed], result.churn[closed]
+    oscillates = (autocorrelation < 0) | (np.abs(result.growth[closed]) >= 1)
     # from the first interval at which one oscillates, it does at every longer one
     from_some_on = (np.diff(oscillates.astype(int), axis=-1) >= 0).all()
     if oscillates[..., 0].any():
@@ -34,10 +37,10 @@ def check(result: Result) -> CheckResult:
         verdict = REFUTED
     else:
         verdict = UNDECIDED
-    first, last = result.autocorrelation[..., 0], result.autocorrelation[..., -1]
+    first, last = autocorrelation[..., 0], autocorrelation[..., -1]
     shortest, longest = result.intervals[0], result.intervals[-1]
-    quietest = result.intervals[result.churn.argmin(axis=-1)]
-    busier = result.churn[..., 0] / result.churn.min(axis=-1)
+    quietest = result.intervals[churn.argmin(axis=-1)]
+    busier = churn[..., 0] / churn.min(axis=-1)
     note = (
         f"autocorrelation from refresh to refresh at {shortest:g} step(s), over {first.size} populations; "
         f"at {longest:g} steps it is {last.min():.2f} to {last.max():.2f}. A short interval costs churn: "

@@ -169,6 +169,22 @@ def student_quantile(level: float, dof: int) -> float:
     return float(stdtrit(dof, 0.5 * (1.0 + level)))
 
 
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean over the first axis and its Student interval, (2, ...).
+
+    NaN values are left out; the interval is NaN where fewer than two are left, the mean where none is.
+    """
+    from scipy.special import stdtrit
+
+    seen = np.isfinite(values)
+    n = seen.sum(axis=0)
+    mean = np.where(n > 0, np.where(seen, values, 0.0).sum(axis=0) / np.maximum(n, 1), np.nan)
+    squares = (np.where(seen, values - mean, 0.0) ** 2).sum(axis=0)
+    stderr = np.sqrt(squares / np.maximum(n * (n - 1.0), 1.0))
+    half = np.where(n > 1, stdtrit(np.maximum(n - 1, 1), 0.5 * (1.0 + level)) * stderr, np.nan)
+    return mean, np.stack([mean - half, mean + half])
+
+
 def durbin_watson(residuals: np.ndarray) -> float:
     """Return sum (e_t - e_(t-1))^2 / sum e_t^2: 2 without, towards 0 with positive autocorrelation."""
     total = float(residuals @ residuals)

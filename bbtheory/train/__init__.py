@@ -12,6 +12,8 @@ if importlib.util.find_spec("torch") is None:
 # public name -> the module that defines it
 _EXPORTS = {
     "Activity": "activity",
+    "AttentionTraffic": "attention",
+    "measure_attention": "attention",
     "BudgetedBroadcast": "budgeted_broadcast",
     "Dataset": "data",
     "MissingDataError": "data",
@@ -46,6 +48,8 @@ __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from .activity import Activity as Activity
+    from .attention import AttentionTraffic as AttentionTraffic
+    from .attention import measure_attention as measure_attention
     from .batches import TensorBatches as TensorBatches
     from .batches import classification as classification
     from .batches import cross_entropy as cross_entropy

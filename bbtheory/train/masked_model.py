@@ -107,7 +107,7 @@ class MaskedModel:
             Naming the first layer where it is not so.
         """
         for name, weight in self.weights.items():
-            weight.attach()
+            weight.follow()
             if weight.leaks():
                 raise ValueError(
                     f"layer {name!r} must be zero where its mask is cut, got other weights there"

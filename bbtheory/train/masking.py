@@ -218,8 +218,8 @@ class MaskedWeight:
 
     # -- hooks
 
-    def attach(self) -> None:
-        """Follow the parameter to its device and type, and mask its gradient from now on."""
+    def follow(self) -> None:
+        """Follow the parameter to its device and type."""
         weight = self.parameter
         if self.mask.device != weight.device:
             self.mask = self.mask.to(weight.device)
@@ -227,6 +227,11 @@ class MaskedWeight:
             self.dormant.device != weight.device or self.dormant.dtype != weight.dtype
         ):
             self.dormant = self.dormant.to(weight.device, weight.dtype)
+
+    def attach(self) -> None:
+        """Follow the parameter, and mask its gradient from now on."""
+        self.follow()
+        weight = self.parameter
         if self._hooked is not weight:
             self.detach()
             self._handle = weight.register_post_accumulate_grad_hook(self._mask_gradient)

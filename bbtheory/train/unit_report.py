@@ -44,7 +44,9 @@ class LayerReport(Record):
     kept_multiply_adds: int
     on_rate: float  # mean over its units, NaN without one
     traffic: float  # sum a_i k_i, k_i the fan-out; links per step, NaN without on-rates
-    balance_slope: float  # of ln((1-a)/a) over the controlled degree, nats per link; NaN if undefined
+    balance_slope: (
+        float  # of ln((1-a)/a) over the controlled degree, units on a bound left out; nats per link
+    )
     balance_r_squared: float
 
 
@@ -171,7 +173,9 @@ def _layer(name: str, weight: MaskedWeight, units: UnitTable, kind: str) -> Laye
     own = np.array([layer == name for layer in units.layer], dtype=bool)
     seen = bool(own.any())
     degree = units.fan_out if kind == "fan_out" else units.fan_in
-    slope, r_squared = _balance(units.on_rate[own], degree[own]) if seen else (float("nan"), float("nan"))
+    # units on a bound of their degree say nothing of the slope
+    free = own & (degree > 0) & ((degree < weight.fan_in_limit) if kind != "fan_out" else True)
+    slope, r_squared = _balance(units.on_rate[free], degree[free])
     return LayerReport(
         layer=name,
         n_weights=n_weights,

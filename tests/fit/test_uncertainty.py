@@ -183,3 +183,19 @@ def test_hac_test_has_its_size_and_students_p_does_not():
 
 def test_students_p_is_scipys():
     assert u.student_p(-1.7, 7) == pytest.approx(2 * t.sf(1.7, 7), rel=1e-12)
+
+
+def test_mean_interval_covers_at_its_level():
+    rng = np.random.default_rng(0)
+    mean, interval = u.mean_interval(rng.normal(2.0, 3.0, (8, 4000)))
+    covered = np.mean((interval[0] <= 2.0) & (interval[1] >= 2.0))
+    # standard error of a share of 4000 is 0.0034
+    assert covered == pytest.approx(0.95, abs=0.014)
+    assert interval.mean(axis=0) == pytest.approx(mean)
+    half = t.ppf(0.975, 2) * np.sqrt(1.0 / 3.0)
+    assert u.mean_interval(np.array([1.0, 2.0, 3.0]))[1] == pytest.approx([2 - half, 2 + half])
+    assert np.isnan(u.mean_interval(np.ones((1, 3)))[1]).all()
+    mean, ends = u.mean_interval(np.array([[1.0, np.nan], [2.0, np.nan], [3.0, 5.0], [np.nan, np.nan]]))
+    assert mean == pytest.approx([2.0, 5.0])
+    assert ends[:, 0] == pytest.approx([2 - half, 2 + half])
+    assert np.isnan(ends[:, 1]).all()

@@ -24,6 +24,7 @@ from bbtheory.theory import derivations
 from bbtheory.theory.actuators import actuator_gains
 from bbtheory.theory.compensation import compensated_exponent, compensation_exponent
 from bbtheory.theory.correlated import balance_shift
+from bbtheory.theory.coupled_flux import solve_coupled_presence
 from bbtheory.theory.derivations import DERIVATIONS
 from bbtheory.theory.dynamics import refresh_map
 from bbtheory.theory.entropy import ON_RATE_OF_MAX_TRAFFIC
@@ -529,6 +530,14 @@ def test_traffic_counterexample():
         [[1.0, 1.0]], noise_sd=5.0, on_rate=[0.1, 0.1], correlation=[[1, 0.2], [0.2, 1]]
     )
     assert close([chain.diagonal, chain.traffic_form, chain.corrected], [3.6e-3, 4.0e-3, corrected])
+
+
+def test_coupled_presence():
+    # N = 2 and weights of 1: M = C/2
+    coupling = np.array([[1.0, -0.3], [-0.3, 0.8]])
+    ours = law("coupled_presence")(coupling[0, 0], coupling[0, 1], coupling[1, 1], 0.2)
+    found = solve_coupled_presence(2.0 * coupling, [1.0, 1.0], 0.2)
+    assert close(ours, 1.0 - found.presence)
 
 
 def test_duty_cycle():

@@ -88,6 +88,7 @@ def test_ties_go_to_the_lower_index():
     same = torch.full((5,), 2.5, dtype=torch.float64)
     high, cost = torch.full((5,), 4.0, dtype=torch.float64), torch.ones(5, dtype=torch.float64)
     assert whole_degrees(same, high, cost, 12).tolist() == [3, 3, 2, 2, 2]
+    assert whole_degrees(high, high, cost, 22).tolist() == [4] * 5  # nothing beyond a full row
     assert even_degrees(4, 10, 7).tolist() == [2, 2, 2, 1]
     assert layer_links([10, 10, 10], [1, 1, 1], 0.25) == [3, 3, 2]
 

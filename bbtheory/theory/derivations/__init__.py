@@ -15,6 +15,7 @@ from bbtheory.theory.derivations.controller import (
     derive_threshold_degree,
 )
 from bbtheory.theory.derivations.correlated import derive_correlation_corrections
+from bbtheory.theory.derivations.coupled_flux import derive_coupled_presence
 from bbtheory.theory.derivations.derivation import Derivation as Derivation
 from bbtheory.theory.derivations.derivation import Step as Step
 from bbtheory.theory.derivations.dynamics import (
@@ -91,6 +92,7 @@ _IN_ORDER = (
     derive_information_bound,
     derive_traffic_counterexample,
     derive_duty_cycle,
+    derive_coupled_presence,
     derive_flux_exponent,
     derive_region_end,
     derive_spectrum_tail,

@@ -1,0 +1,42 @@
+"""What a simulation or a trained network does: NumPy arrays in, one frozen record out; on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+# public name -> the module that defines it
+_EXPORTS = {
+    "Activity": "activity",
+    "measure_activity": "activity",
+    "Coding": "coding",
+    "measure_coding": "coding",
+    "Overlap": "sparsity",
+    "Sparsity": "sparsity",
+    "measure_overlap": "sparsity",
+    "measure_sparsity": "sparsity",
+}
+
+__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
+
+if TYPE_CHECKING:
+    from .activity import Activity as Activity
+    from .activity import measure_activity as measure_activity
+    from .coding import Coding as Coding
+    from .coding import measure_coding as measure_coding
+    from .sparsity import Overlap as Overlap
+    from .sparsity import Sparsity as Sparsity
+    from .sparsity import measure_overlap as measure_overlap
+    from .sparsity import measure_sparsity as measure_sparsity
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'bbtheory.measure' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"bbtheory.measure.{_EXPORTS[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_EXPORTS))
