@@ -24,9 +24,9 @@ _EXPORTS = {
     "NonFiniteError": "masked_model",
     "Magnitude": "ranked",
     "Random": "ranked",
-    "Gradient": "measured",
-    "Taylor": "measured",
-    "Wanda": "measured",
+    "Gradient": "sensitivity",
+    "Taylor": "sensitivity",
+    "Wanda": "wanda",
     "SET": "dynamic",
     "RigL": "dynamic",
     "TopKActivation": "topk_activation",
@@ -62,9 +62,6 @@ if TYPE_CHECKING:
     from .history import History as History
     from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
-    from .measured import Gradient as Gradient
-    from .measured import Taylor as Taylor
-    from .measured import Wanda as Wanda
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
@@ -74,10 +71,13 @@ if TYPE_CHECKING:
     from .ranked import Random as Random
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
+    from .sensitivity import Gradient as Gradient
+    from .sensitivity import Taylor as Taylor
     from .topk_activation import TopKActivation as TopKActivation
     from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
+    from .wanda import Wanda as Wanda
 
 
 def __getattr__(name: str) -> Any:

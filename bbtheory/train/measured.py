@@ -12,7 +12,7 @@ from bbtheory import validate
 from bbtheory.train.masked_model import NonFiniteError
 from bbtheory.train.masking import MaskedWeight
 from bbtheory.train.ranked import Ranked
-from bbtheory.train.recording import GradientRecorder, InputRecorder, Recorder
+from bbtheory.train.recording import Recorder
 
 
 class Measured(Ranked):
@@ -89,7 +89,7 @@ class Measured(Ranked):
             If weights or what was measured are not finite: masks stay as they are.
         """
         try:
-            if self.reduce is not None:
+            if self.reduce is not None and self.recorders:
                 self.reduce([t for r in self.recorders.values() for t in (r.total, r.count)])
             super().refresh()
         finally:
@@ -171,108 +171,3 @@ class Measured(Ranked):
             if (soon or always) and not recorder.recording:
                 recorder.attach()  # the weight may have been replaced or moved since
             recorder.recording = soon or always
-
-
-class Gradient(Measured):
-    """Keeps the weights that the loss is most sensitive to, score mean |dL/dw| over backward passes.
-
-    The gradient is that of the dense loss, also at cut weights (which compete only with dormant="stored").
-
-    Parameters
-    ----------
-    model, density, schedule and others : see `Ranked`
-    batches : int
-        Optimizer steps before a refresh whose gradients are averaged, >= 1.
-
-    References
-    ----------
-    The gradient saliency of the pruning-law experiments, arXiv 2504.05349, authors' code.
-    """
-
-    def recorder(self, weight: MaskedWeight) -> GradientRecorder:
-        """What listens for one weight."""
-        return GradientRecorder(weight, signed=False)
-
-    def score(self, name: str, weight: MaskedWeight) -> torch.Tensor:
-        """Mean |dL/dw|, summed over the link."""
-        return weight.per_link(self.measured(name))
-
-
-class Taylor(Gradient):
-    """Keeps the weights whose removal changes the loss most to first order, score |w| mean |dL/dw|.
-
-    With gradients of one pass this is |w dL/dw|; w is the weight at the refresh.
-
-    Parameters
-    ----------
-    model, density, schedule, batches and others : see `Gradient`
-
-    References
-    ----------
-    Molchanov et al. 2019 (arXiv 1906.10771), equation 8, there squared; the first-order saliency of the
-    pruning-law experiments, arXiv 2504.05349.
-    """
-
-    def score(self, name: str, weight: MaskedWeight) -> torch.Tensor:
-        """Mean |w dL/dw|, summed over the link."""
-        return weight.per_link(weight.peek().abs() * self.measured(name))
-
-
-class Wanda(Measured):
-    """Keeps weights by their size and that of what they read, score |w_ij| rms(x_j), within each row.
-
-    The root mean square of input j over samples and positions stands for the original's norm ||X_j||_2:
-    within a row, where scores are compared, the order is the same, and scores of rows of different layers are
-    of one kind. A convolution's input channel has one size for all places of the kernel.
-
-    One-shot on calibration batches, as published: ``Wanda(model, 0.5)``, ``calibrate(loader)``,
-    ``refresh()``. In training: schedule="constant", dormant="stored", measured in the last ``batches`` steps
-    before a refresh.
-
-    Parameters
-    ----------
-    model, density, schedule and others : see `Ranked`
-    batches : int
-        Optimizer steps before a refresh whose inputs are measured, >= 1.
-    allocation : {"row", "layer", "network", "erk", "er"}
-
-    Raises
-    ------
-    ValueError
-        If an argument is outside its domain or a layer's inputs cannot be seen: only those of Linear and of
-        convolutions can, nn.MultiheadAttention calls its projections as functions.
-
-    References
-    ----------
-    Sun et al. 2024 (arXiv 2306.11695), equation 1.
-    """
-
-    def __init__(self, model: nn.Module, density: float, *, allocation: str = "row", **settings: Any):
-        super().__init__(model, density, allocation=allocation, **settings)
-
-    def recorder(self, weight: MaskedWeight) -> InputRecorder:
-        """What listens for one weight."""
-        return InputRecorder(weight, self.padding)
-
-    def score(self, name: str, weight: MaskedWeight) -> torch.Tensor:
-        """|w_ij| rms(x_j), summed over the link."""
-        values = weight.peek().abs()
-        size = self.measured(name).sqrt().to(values.dtype)
-        # the rows of a group read that group's columns
-        by_row = size.reshape(weight.groups, 1, -1).expand(-1, weight.n_out // weight.groups, -1)
-        by_row = by_row.reshape(weight.n_out, -1, *[1] * (values.dim() - 2))
-        return weight.per_link(values * by_row)
-
-    def _run(self, batch: Any, forward: Callable[[nn.Module, Any], torch.Tensor] | None) -> None:
-        with torch.no_grad():
-            if forward is not None:
-                forward(self.model, batch)
-            else:
-                x = batch[0] if isinstance(batch, (tuple, list)) else batch
-                self.model(x.to(next(self.model.parameters()).device))
-
-    def _listen(self, *, always: bool = False) -> None:
-        super()._listen(always=always)
-        for recorder in self.recorders.values():
-            if isinstance(recorder, InputRecorder):
-                recorder.any_mode = always

@@ -48,8 +48,8 @@ class Pruner(MaskedModel):
     dormant : {"stored", "zero"}
         Whether cut weights keep their values aside and compete again, or are forgotten.
     allocation : {"network", "layer", "row", "erk", "er"}
-        Where the density is met: over all weights, in each layer, in each unit's fan-in, or in each layer with
-        more for thin layers (Erdos-Renyi, with the kernel or without; see `erdos_renyi_links`).
+        Where the density is met: over all weights, in each layer, in each unit's fan-in, or in each layer
+        with more for thin layers (Erdos-Renyi, with the kernel or without; see `erdos_renyi_links`).
     activations : mapping of layer name to module or module name, optional
         Activation that follows a layer, where tracing does not find it.
     inputs : mapping of layer name to layer name(s), optional
