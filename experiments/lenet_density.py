@@ -2,8 +2,8 @@
 
 Source: Fashion-MNIST, its official split, from --data-root or BBTHEORY_DATA; the smoke preset takes
 scikit-learn's digits. The rule is that of arXiv 2510.01263; rivals are random and gradual magnitude masks,
-SET and RigL. Every run has the same initial weights, batches and optimizer steps for a seed, so differences are
-paired; nothing is tuned for any method. Layers meet the density one by one, but for magnitude_global. The
+SET and RigL. For a seed every run has the same initial weights, batches and optimizer steps, so differences
+are paired; nothing is tuned for any method. Layers meet the density one by one, but for magnitude_global. The
 density that a refresh leaves is compared with what it had to be, in links.
 
 On-rates against degrees: under the degree rule the line ln((1-a)/a) = beta (k - d0) is imposed, so that its
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bbtheory import fit_balance, validate
-from bbtheory.fit.uncertainty import student_quantile
+from bbtheory.fit.uncertainty import mean_interval
 from bbtheory.records import Record
 from bbtheory.schedules import cubic_trajectory
 from experiments.protocol import NotRun, Progress
@@ -42,7 +42,6 @@ METHODS = ("dense", *RIVALS, *BALANCED, *THRESHOLD)
 LAYERS = ("fc1", "fc2")  # those that an activation follows
 _HIDDEN = 100  # units of fc2: links of a full column of fc1's units
 _LAST_CHANGE = 0.75  # share of training after which rivals change no mask, as RigL has it
-_LEVEL = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,9 @@ class Config:
     warmup : int
         Dense steps before the first refresh; random masks, SET and RigL start sparse.
     nats : float
-        beta times the mean degree of fc1's units: so many nats of log-odds double it or end it.
+        beta times the mean degree of fc1's units: so many nats of log-odds double it or end it. At 8 a
+        standard deviation of the log-odds (about 4 where some units are nearly dead and others nearly always
+        on) moves the degree by half its mean, as ``beta="auto"`` starts.
     ema_decay : float
         Of on-rates, per step.
     seeds : tuple of int
@@ -78,7 +79,7 @@ class Config:
     learning_rate: float = 1e-3
     interval: int = 50
     warmup: int = 200
-    nats: float = 3.0
+    nats: float = 8.0
     ema_decay: float = 0.99
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
@@ -492,12 +493,8 @@ def _accuracies(cells: Sequence[Cell]) -> np.ndarray:
 
 
 def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean with its Student interval; NaN bounds of a single value, all NaN where a value is not defined."""
-    mean = float(values.mean())
-    if values.size < 2:
-        return mean, math.nan, math.nan
-    half = student_quantile(_LEVEL, values.size - 1) * float(values.std(ddof=1)) / math.sqrt(values.size)
-    return mean, mean - half, mean + half
+    mean, (low, high) = mean_interval(values)
+    return float(mean), float(low), float(high)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

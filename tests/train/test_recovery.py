@@ -109,4 +109,13 @@ def test_on_rates_measured_anew_agree(trained):
     kind, model, _, images = trained
     line = fit(kind, *fc1(measure_model(model, images.split(512)), kind))
     assert line.verdict == "balanced"
-    print(line.slope / BETA[kind], line.slope_stderr / BETA[kind])
+    assert abs(line.slope - BETA[kind]) < STDERRS * line.slope_stderr + ROUNDING * BETA[kind]
+
+
+def test_a_unit_last_seen_long_ago_is_dead():
+    """What is left of an old event in an average is not an on-rate: it would steepen the fitted line."""
+    pruner = BudgetedBroadcast(mlp((3, 4, 2)), 0.5)
+    activity = pruner.activities["fc1"]
+    activity.count.fill_(1000.0)
+    activity.total.copy_(torch.tensor([0.4, 0.6, 999.6, 500.0], dtype=torch.float64))
+    assert pruner.on_rates()["fc1"].tolist() == [0.0, 0.0006, 1.0, 0.5]
