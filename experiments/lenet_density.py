@@ -414,7 +414,7 @@ class _GapWatch:
     def __init__(self, pruner: Pruner | None, method: str, density: float):
         self.pruner = None if method in THRESHOLD else pruner
         self.method, self.density = method, density
-        self.worst = math.nan
+        self.worst: float = math.nan
         self.n_seen = -1
 
     def __call__(self, step: int) -> None:
@@ -429,7 +429,7 @@ class _GapWatch:
         gaps = [abs(w.n_kept - due * w.mask.numel()) for w in pruner.weights.values()]
         if self.method == "magnitude_global":
             gaps = [abs(pruner.n_kept - due * pruner.n_weights)]
-        self.worst = max([*gaps, *([] if math.isnan(self.worst) else [self.worst])])
+        self.worst = _largest([*gaps, self.worst])
 
 
 def _balance(layer: str, seen: UnitTable, on_test: UnitTable, pruner: Pruner, config: Config) -> LayerBalance:
