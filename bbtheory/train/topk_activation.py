@@ -178,7 +178,9 @@ class TopKActivation(Pruner):
 
     def compact(self, example_input: Any) -> Any:
         """Refuse with a ValueError: every unit serves some sample, and a copy would be ungated."""
-        raise ValueError("compact() must have units without links to remove, got a pruner that cuts no weight")
+        raise ValueError(
+            "compact() must have units without links to remove, got a pruner that cuts no weight"
+        )
 
     def extra_state(self) -> dict[str, Any]:
         """Whether the gates are open."""

@@ -144,7 +144,11 @@ def test_lightning_logic(stand_ins):
     ("make", "missing", "message"),
     [
         (hugging_face_callback, ("transformers",), "pip install transformers"),
-        (lightning_callback, ("lightning", "lightning.pytorch", "pytorch_lightning"), "pip install lightning"),
+        (
+            lightning_callback,
+            ("lightning", "lightning.pytorch", "pytorch_lightning"),
+            "pip install lightning",
+        ),
     ],
 )
 def test_a_missing_package(monkeypatch, make, missing, message):
