@@ -137,8 +137,8 @@ class _Course:
     def _require_whole(self) -> None:
         if any(is_sharded(weight.mask) for weight in self.pruner.weights.values()):
             raise ValueError(
-                "pruner must have whole weights in each process here, got sharded ones: save its state_dict() "
-                "with torch.distributed.checkpoint"
+                "pruner must have whole weights in each process here, got sharded ones: save its "
+                "state_dict() with torch.distributed.checkpoint"
             )
 
 
