@@ -107,16 +107,22 @@ def xor(smoke):
 
 
 @pytest.mark.parametrize(
-    ("own", "line", "verdict"),
+    ("own", "line", "balanced", "verdict"),
     [
-        ((0.9, 0.91), (0.7, 0.7), REFUTED),
-        ((0.7, 0.71), (0.9, 0.9), CONFIRMED),
-        ((0.9, 0.6), (0.8, 0.7), UNDECIDED),
+        ((0.9, 0.91), (0.7, 0.7), 0.0, REFUTED),
+        ((0.7, 0.71), (0.9, 0.9), 1.0, CONFIRMED),
+        ((0.9, 0.6), (0.8, 0.7), 0.0, UNDECIDED),
+        # the two instruments disagree
+        ((0.9, 0.91), (0.7, 0.7), 1.0, UNDECIDED),
+        ((0.7, 0.71), (0.9, 0.9), 0.0, UNDECIDED),
     ],
 )
-def test_rule_of_line_emerges_on_xor(xor, own, line, verdict):
+def test_rule_of_line_emerges_on_xor(xor, own, line, balanced, verdict):
     names = xor.number_names
     result = xor
+    arms = np.flatnonzero(np.isfinite(xor.tau))[:, None]
+    result = changed(result, "numbers", np.s_[arms, :, names.index("balanced")], balanced)
+    result = changed(result, "numbers", np.s_[arms, :, names.index("hyperbolic")], 1.0 - balanced)
     for name in ("hyperbola_share", "peak_share"):
         result = changed(result, "numbers", np.s_[:, :, names.index(name)], own)
     result = changed(result, "numbers", np.s_[:, :, names.index("line_share")], line)

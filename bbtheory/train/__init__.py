@@ -16,6 +16,9 @@ _EXPORTS = {
     "lightning_callback": "adapters",
     "AttentionTraffic": "attention",
     "measure_attention": "attention",
+    "classification": "batches",
+    "cross_entropy": "batches",
+    "TensorBatches": "batches",
     "BudgetedBroadcast": "budgeted_broadcast",
     "compact": "compaction",
     "CompactReport": "compaction",
@@ -27,9 +30,12 @@ _EXPORTS = {
     "RigL": "dynamic",
     "SET": "dynamic",
     "History": "history",
+    "train_epochs": "loop",
     "NonFiniteError": "masked_model",
     "measure_model": "measurement",
     "UnitTable": "measurement",
+    "lenet_300_100": "models",
+    "mlp": "models",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -47,6 +53,7 @@ _EXPORTS = {
     "budget_tokens": "token_budget",
     "TokenBudget": "token_budget",
     "TopKActivation": "topk_activation",
+    "TrainingRun": "training_run",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
     "Wanda": "wanda",
@@ -60,6 +67,9 @@ if TYPE_CHECKING:
     from .adapters import lightning_callback as lightning_callback
     from .attention import AttentionTraffic as AttentionTraffic
     from .attention import measure_attention as measure_attention
+    from .batches import TensorBatches as TensorBatches
+    from .batches import classification as classification
+    from .batches import cross_entropy as cross_entropy
     from .budgeted_broadcast import BudgetedBroadcast as BudgetedBroadcast
     from .compaction import CompactReport as CompactReport
     from .compaction import compact as compact
@@ -71,9 +81,12 @@ if TYPE_CHECKING:
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History
+    from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
+    from .models import lenet_300_100 as lenet_300_100
+    from .models import mlp as mlp
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks
@@ -91,6 +104,7 @@ if TYPE_CHECKING:
     from .token_budget import TokenBudget as TokenBudget
     from .token_budget import budget_tokens as budget_tokens
     from .topk_activation import TopKActivation as TopKActivation
+    from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
     from .wanda import Wanda as Wanda

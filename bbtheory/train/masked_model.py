@@ -203,8 +203,16 @@ class MaskedModel:
             tensor.div_(float(one))
 
     def on_rates(self) -> dict[str, torch.Tensor]:
-        """Long-term on-rate of each unit of each layer that has been seen, S/N, float64 on the CPU."""
-        return {name: s / n for name, (s, n) in self.statistics().items() if n > 0}
+        """Long-term on-rate of each unit of each layer that has been seen, S/N, float64 on the CPU.
+
+        It is 0 where less than half an event is left of what was seen, 1 where less than half a chance was
+        missed: an average that only decays says how long ago a unit was last on, not how often it is.
+        """
+        rates = {}
+        for name, (s, n) in self.statistics().items():
+            if n > 0:
+                rates[name] = (s / n).masked_fill(s < 0.5, 0.0).masked_fill(n - s < 0.5, 1.0)
+        return rates
 
     # -- copies
 

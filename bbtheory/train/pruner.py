@@ -18,6 +18,7 @@ from bbtheory.train.activity import decay
 from bbtheory.train.history import History
 from bbtheory.train.keeping import ALLOCATIONS, keep_best
 from bbtheory.train.masked_model import MaskedModel
+from bbtheory.train.seeding import stream_seed
 from bbtheory.train.sharding import is_sharded, whole
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class Pruner(MaskedModel):
             raise ValueError(
                 f"burn_in must end before the first refresh at step {self.first_refresh}, got {burn_in}"
             )
-        self.generator = torch.Generator().manual_seed(validate.integer("seed", seed, "[0, inf)"))
+        self.generator = torch.Generator().manual_seed(stream_seed(seed, "pruner"))
         self.step_count = 0
         self.n_refreshes = 0
         self.history = History.empty()
