@@ -21,6 +21,7 @@ from bbtheory import validate
 from bbtheory.records import Record
 
 RULES = ("dnf", "parity")
+MAX_LITERALS = 10**6  # in all terms of one DNF
 MAX_ENUMERATED = 20  # inputs: a million rows
 
 # "rare features of p ~ 0.11 and common ones of p ~ 0.72" read as two literals each: 1/9 and 0.7225
@@ -72,9 +73,9 @@ class BooleanTask:
     terms : tuple of tuples of int
         Literals of each term; a parity has one term.
     input_values : (float, float)
-        What a network is shown for false and true.
+        What a network is shown for false and true, different, within 1e30 of 0.
     input_noise : float
-        Standard deviation >= 0 of normal noise on what it is shown.
+        Standard deviation of normal noise on what it is shown, 0 to 1e30.
     label_noise : float
         Probability in [0, 1/2] that the label is flipped.
 
@@ -108,9 +109,9 @@ class BooleanTask:
         validate.choice("rule", self.rule, RULES)
         put("probability", tuple(validate.array("probability", self.probability, "(0, 1)").tolist()))
         n = len(self.probability)
+        if not isinstance(self.terms, (tuple, list)) or not self.terms:
+            raise ValueError(f"terms must be a non-empty tuple of terms, got {self.terms!r:.60}")
         terms = tuple(self.terms)
-        if not terms:
-            raise ValueError("terms must not be empty")
         clean = []
         for t, term in enumerate(terms):
             if not isinstance(term, (tuple, list)) or not term:
@@ -122,11 +123,11 @@ class BooleanTask:
         put("terms", tuple(clean))
         if self.rule == "parity" and len(clean) != 1:
             raise ValueError(f"terms must be one term for a parity, got {len(clean)}")
-        shown = validate.array("input_values", self.input_values, shape=(2,)).tolist()
+        shown = validate.array("input_values", self.input_values, "[-1e30, 1e30]", shape=(2,)).tolist()
         if shown[0] == shown[1]:
             raise ValueError(f"input_values must differ for false and true, got {tuple(shown)}")
         put("input_values", tuple(shown))
-        put("input_noise", validate.real("input_noise", self.input_noise, "[0, inf)"))
+        put("input_noise", validate.real("input_noise", self.input_noise, "[0, 1e30]"))
         put("label_noise", validate.real("label_noise", self.label_noise, "[0, 0.5]"))
 
     @property
@@ -147,12 +148,7 @@ class BooleanTask:
         ValueError
             If the inputs are not of that shape or not booleans (or zeros and ones).
         """
-        x = np.asarray(inputs)
-        if x.dtype != np.bool_:
-            x = validate.array("inputs", inputs, "[0, 1]", ndim=2)
-            if not np.isin(x, (0.0, 1.0)).all():
-                raise ValueError("inputs must be booleans or zeros and ones")
-            x = x.astype(bool)
+        x = _booleans(inputs)
         if x.ndim != 2 or x.shape[1] != self.n_inputs:
             raise ValueError(f"inputs must have shape (n, {self.n_inputs}), got {x.shape}")
         combine = np.logical_xor if self.rule == "parity" else np.logical_and
@@ -178,8 +174,14 @@ class BooleanTask:
         return TruthTable(inputs, probability, terms, np.asarray(terms.any(axis=1)))
 
     def show(self, inputs: np.ndarray) -> np.ndarray:
-        """Return what a network is shown for these inputs, without noise; float64, the inputs' shape."""
-        return np.where(np.asarray(inputs), self.input_values[1], self.input_values[0])
+        """Return what a network is shown for these inputs, without noise; float64, the inputs' shape.
+
+        Raises
+        ------
+        ValueError
+            If the inputs are not booleans (or zeros and ones).
+        """
+        return np.where(_booleans(inputs), self.input_values[1], self.input_values[0])
 
     def sample(self, n: int, rng: np.random.Generator) -> Sample:
         """Draw n independent examples, noise included.
@@ -187,9 +189,10 @@ class BooleanTask:
         Raises
         ------
         ValueError
-            If n is not a positive integer or rng no NumPy Generator.
+            If n is not a positive integer or asks for too large an array, or rng no NumPy Generator.
         """
         n = validate.integer("n", n, "[1, inf)")
+        validate.room("n", n, n * self.n_inputs)
         validate.instance("rng", rng, np.random.Generator)
         inputs = rng.random((n, self.n_inputs)) < np.array(self.probability)
         values = self.show(inputs)
@@ -283,6 +286,22 @@ class BooleanTask:
         return float(table.probability[event(table.terms)].sum())
 
 
+def _booleans(inputs: np.ndarray) -> np.ndarray:
+    """Return inputs of any shape as booleans."""
+    validate.unmasked("inputs", inputs)
+    if isinstance(inputs, np.ndarray) and inputs.dtype == np.bool_:
+        return inputs
+    try:
+        x = np.asarray(inputs)
+    except ValueError:
+        raise ValueError("inputs must be a rectangular array, got ragged rows") from None
+    if x.dtype != np.bool_:
+        x = validate.array("inputs", x, "[0, 1]", ndim=None)
+        if not np.isin(x, (0.0, 1.0)).all():
+            raise ValueError("inputs must be booleans or zeros and ones")
+    return x.astype(bool)
+
+
 def _input(literal: int) -> int:
     return literal if literal >= 0 else ~literal
 
@@ -313,7 +332,7 @@ def dnf(
     term_probability : sequence of float, (n_terms,)
         In (0, 1).
     n_literals : int
-        m >= 1 of each term.
+        m of each term, 1 to 1000; with all terms at most a million.
     n_distractors : int
         Further inputs at 1/2 that no term uses.
     input_noise, label_noise : float
@@ -331,6 +350,8 @@ def dnf(
     p = validate.array("term_probability", term_probability, "(0, 1)")
     m = validate.integer("n_literals", n_literals, "[1, 1000]")
     distractors = validate.integer("n_distractors", n_distractors, "[0, 100000]")
+    if p.size * m > MAX_LITERALS:
+        raise ValueError(f"n_literals must leave at most {MAX_LITERALS} literals, got {m} for {p.size} terms")
     literal = np.concatenate([np.repeat(p ** (1.0 / m), m), np.full(distractors, 0.5)])
     terms = tuple(tuple(range(t * m, (t + 1) * m)) for t in range(p.size))
     return BooleanTask(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+MAX_VALUES = 10**9  # in one array: 8 GB of float64; beyond it a size is taken for a mistake
 _MAX_SHOWN = 60  # characters of an offending value worth showing in a one-line message
 
 
@@ -75,6 +76,7 @@ def array(
     an integer array stays int64, which lets a caller count equal values. The input may be shared, never
     changed.
     """
+    unmasked(name, value)
     try:
         raw = np.asarray(value)
     except ValueError:
@@ -104,6 +106,20 @@ def array(
             else f"{name} must be numbers in {domain}, got {_shown(clean[where])}{at}"
         )
     return clean
+
+
+def unmasked(name: str, value: Any) -> None:
+    """Refuse a masked array with masked elements, whose mask numpy would drop in silence."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{name} must have no masked elements, got {np.ma.count_masked(value)}")
+
+
+def room(name: str, value: Any, n_values: int) -> None:
+    """Refuse a ``value`` that asks for an array of more than `MAX_VALUES` numbers."""
+    if n_values > MAX_VALUES:
+        raise ValueError(
+            f"{name} must need arrays of at most {MAX_VALUES:g} values, got {_shown(value)} for {n_values:g}"
+        )
 
 
 def choice(name: str, value: Any, allowed: Iterable[str]) -> str:

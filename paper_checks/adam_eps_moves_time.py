@@ -1,7 +1,7 @@
 """Does Adam's eps change the density that a pressure leads to, or only the time to get there?
 
 Rule: presence variables are trained by Adam over settings of eps and gamma/N on both sides of each other, for
-a short and a long time. Confirmed if long runs end within 0.005 of each other in density, whatever eps; if
+a short and a long time. Confirmed if long runs end within 0.005 of SGD, which has none, in density; if
 the first absences come at a time in proportion to eps plus the root mean square gradient, within 10 %; and if
 some short run is off by more than 0.1, else there was no trap to see (undecided). Refuted if a long run that
 has settled (less than 1 % of weights on their way) is further off, or a time is.

@@ -38,12 +38,19 @@ def test_integer_accepts_numpy_integers():
         ([1j], "x must be an array of real numbers, got dtype complex128"),
         ([[1.0], [1.0, 2.0]], "x must be a rectangular array of numbers, got ragged rows"),
         (None, "x must be an array of real numbers, got dtype object"),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), "x must have no masked elements, got 1"),
     ],
 )
 def test_array_refuses(value, message):
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the whole message is compared
         validate.array("x", value, "[0, inf)")
     assert str(error.value) == message
+
+
+def test_room():
+    validate.room("n", 3, 10**9)
+    with pytest.raises(ValueError, match=r"^n must need arrays of at most 1e\+09 values, got 7 for 1e\+10$"):
+        validate.room("n", 7, 10**10)
 
 
 def test_array_keeps_integers_only_when_asked():

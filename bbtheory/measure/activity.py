@@ -253,6 +253,7 @@ class _Counts:
 
 def binary_rows(samples: ArrayLike, threshold: float) -> np.ndarray:
     """Return which units are on, (n_samples, n_units) bool; ValueError for what is no such table."""
+    validate.unmasked("samples", samples)
     try:
         raw = np.asarray(samples)
     except ValueError:

@@ -132,7 +132,7 @@ def measure_coding(
     weights : array_like (n_samples,), >= 0, optional
         The rows are all cases there are, these their relative probabilities: every number is then exact,
         without correction, with standard error 0, and the null is the independent code itself.
-    n_shuffles : int >= 1
+    n_shuffles : int, 1 to 1e6
         Shuffles (each unit's samples permuted on their own) that the nulls are means over.
     seed : int >= 0
 
@@ -161,10 +161,11 @@ def measure_coding(
     (0.693147, 1.0)
     """
     threshold = validate.real("threshold", threshold, "(-inf, inf)")
-    n_shuffles = validate.integer("n_shuffles", n_shuffles, "[1, inf)")
+    n_shuffles = validate.integer("n_shuffles", n_shuffles, "[1, 1e6]")
     seed = validate.integer("seed", seed, "[0, inf)")
     rows = binary_rows(samples, threshold)
-    n = rows.shape[0]
+    n, n_units = rows.shape
+    validate.room("samples", f"{n_units} units", n_units**2)
     if weights is not None:
         p = probabilities(weights, n)
         return _exact(rows[p > 0], p[p > 0], n_shuffles, seed)

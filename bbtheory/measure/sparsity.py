@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from bbtheory import validate
 from bbtheory.records import Record
 
 
@@ -174,7 +175,8 @@ def measure_sparsity(mask: ArrayLike | Mapping[str, ArrayLike]) -> Sparsity:
     Raises
     ------
     ValueError
-        If a mask is empty, has fewer than two axes, or holds anything but 0 and 1, or there is none.
+        If a mask is empty, has fewer than two axes, or holds anything but 0 and 1, there is none, or two
+        layers have one name.
 
     Examples
     --------
@@ -241,11 +243,16 @@ def _masks(name: str, value: ArrayLike | Mapping[str, ArrayLike]) -> dict[str, n
     if isinstance(value, Mapping):
         if not value:
             raise ValueError(f"{name} must hold at least one mask, got none")
+        if len({str(layer) for layer in value}) < len(value):
+            raise ValueError(
+                f"{name} must have names that differ as strings, got {', '.join(map(str, value))}"
+            )
         return {str(layer): _mask(f"{name}[{layer!r}]", m) for layer, m in value.items()}
     return {"mask": _mask(name, value)}
 
 
 def _mask(name: str, value: ArrayLike) -> np.ndarray:
+    validate.unmasked(name, value)
     try:
         raw = np.asarray(value)
     except ValueError:

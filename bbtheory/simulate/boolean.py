@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,8 +53,8 @@ def simulate_boolean(
     Raises
     ------
     ValueError
-        If an argument is of the wrong type, or the settings name a matrix that the network lacks or the
-        actuator cannot act on.
+        If an argument is of the wrong type, the settings name a matrix that the network lacks or the
+        actuator cannot act on, they ask for arrays of more than 1e9 values, or the run diverges.
 
     Notes
     -----
@@ -70,11 +72,13 @@ def simulate_boolean(
     1.0
     """
     validate.instance("task", task, BooleanTask)
-    training, pruning = training or Training(), pruning or Pruning()
+    training = Training() if training is None else training
+    pruning = Pruning() if pruning is None else pruning
     validate.instance("training", training, Training)
     validate.instance("pruning", pruning, Pruning)
     seed = validate.integer("seed", seed, "[0, inf)")
     _check_layers(training, pruning)
+    _check_room(task, training, pruning)
     initial, scores, judged, stream = np.random.SeedSequence(seed).spawn(4)
     rng = np.random.default_rng(judged)
     traced = examples(task, training.examples, training.examples, rng)
@@ -91,12 +95,20 @@ def simulate_boolean(
         if pruning.refreshes_at(trainer.done):
             refresh(network, pruning, on_rates, n_refreshes, noise)
             n_refreshes += 1
-        _, logit = propagate(network.weights, network.biases, network.scales, traced.values)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a run that diverges
+            _, logit = propagate(network.weights, network.biases, network.scales, traced.values)
+        loss, accuracy = loss_and_accuracy(logit, traced)
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"learning_rate must let the run stay finite, got {training.learning_rate:g}, which diverged "
+                f"by step {trainer.done}"
+            )
         kept = [network.kept[layer] for layer in pruning.layers]
         rows.append(
             (
                 trainer.done,
-                *loss_and_accuracy(logit, traced),
+                loss,
+                accuracy,
                 sum(int(k.sum()) for k in kept) / sum(k.size for k in kept),
                 np.concatenate(on_rates),
                 network.fan_in(),
@@ -122,6 +134,21 @@ def simulate_boolean(
         train_accuracy=trainer.right / (training.steps * training.batch),
         final=assess(hidden, logit, last),
     )
+
+
+def _check_room(task: BooleanTask, training: Training, pruning: Pruning) -> None:
+    sizes = (task.n_inputs, *training.hidden, 1)
+    rows = -(-training.steps // pruning.interval)
+    widest = max(sizes)
+    for name, value, n_values in (
+        ("task", f"{task.n_inputs} inputs", N_SAMPLED * task.n_inputs),
+        ("hidden", training.hidden, sum(below * above for below, above in pairwise(sizes))),
+        ("batch", training.batch, training.batch * sum(sizes)),
+        ("examples", training.examples, training.examples * widest),
+        ("hidden", training.hidden, N_SAMPLED * max(training.hidden)),
+        ("steps", training.steps, rows * sum(training.hidden)),
+    ):
+        validate.room(name, value, n_values)
 
 
 def _check_layers(training: Training, pruning: Pruning) -> None:

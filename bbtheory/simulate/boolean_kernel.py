@@ -3,7 +3,9 @@
 Arrays are (features, batch): every loop but the matrix products (BLAS, by np.dot) runs along the batch.
 Parameters lie in one flat array, of which the matrices are views, so that the optimizer is one loop. One call
 runs many steps. All of it is one file, because numba's cache does not notice a change in another file that a
-kernel calls.
+kernel calls. Inner loops are inlined by force: else the process that compiles `train` links the loops as
+compiled on their own, every later process, from the cache, as compiled within it, and sums rounded in another
+order give other bits.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def random_bits(state):
     return z ^ (z >> _S31)
 
 
-@njit(cache=True, error_model="numpy")
+@njit(forceinline=True, cache=True, error_model="numpy")
 def draw_bits(state, chance, bits):
     """Fill rows of 0/1, row j one with probability chance[j]/2^64; return the counter behind them."""
     for j in range(bits.shape[0]):
@@ -53,7 +55,7 @@ def _centred(state):
     return (np.float64(random_bits(state) >> _S11) + 0.5) * _UNIT - 0.5
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def add_normal(state, sd, values):
     """Add normal numbers of standard deviation sd to each row; return the next counter.
 
@@ -86,7 +88,7 @@ def add_normal(state, sd, values):
     return state
 
 
-@njit(cache=True, error_model="numpy")
+@njit(forceinline=True, cache=True, error_model="numpy")
 def draw_examples(state, task, bits, values, target):
     """Draw a batch: values (n_inputs, batch) as shown to a network, target (batch,) 0 or 1."""
     chance, flip, parity, start, literal, shown, noise = task
@@ -122,7 +124,7 @@ def draw_examples(state, task, bits, values, target):
     return state
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _product(w, x, out):
     """Set out to w x."""
     if w.shape[1] >= _BLAS_FROM:
@@ -139,7 +141,7 @@ def _product(w, x, out):
                 row[b] += weight * values[b]
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def _product_transposed(d, x, out):
     """Set out to d x^T."""
     if x.shape[0] >= _BLAS_FROM:
@@ -155,7 +157,7 @@ def _product_transposed(d, x, out):
             out[i, j] = total
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def forward(values, weights, biases, scales, hidden, logit, on_count):
     """Fill hidden layers, relu(scale (w x + b)), and the logit; count how often each hidden unit is on."""
     x = values
@@ -182,7 +184,7 @@ def forward(values, weights, biases, scales, hidden, logit, on_count):
             logit[b] += weight * row[b]
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def loss_slope(logit, target, slope):
     """Fill the derivative of the mean logistic loss; return how many examples are classified rightly."""
     one, zero = slope.dtype.type(1), slope.dtype.type(0)
@@ -197,7 +199,7 @@ def loss_slope(logit, target, slope):
     return right
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def backward(values, weights, scales, hidden, errors, slope, weight_slopes, bias_slopes):
     """Fill the derivatives of the loss; those by the pre-activations overwrite the hidden activations."""
     last = len(hidden) - 1
@@ -235,7 +237,7 @@ def backward(values, weights, scales, hidden, errors, slope, weight_slopes, bias
     _product_transposed(hidden[0], values, weight_slopes[0])
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def adam(parameters, slope, mask, first, second, rates, step):
     """One step of Adam where the mask is 1; moments stay zero where it is 0."""
     rate, decay1, decay2, eps = rates[0], rates[1], rates[2], rates[3]
@@ -253,7 +255,7 @@ def adam(parameters, slope, mask, first, second, rates, step):
         parameters[p] -= rate * m / (math.sqrt(v) * unbias + eps)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(forceinline=True, cache=True, error_model="numpy", fastmath=_FAST)
 def descend(parameters, slope, mask, rates):
     """One step of gradient descent where the mask is 1."""
     rate = rates[0]

@@ -110,7 +110,8 @@ def _degrees(pruning: Pruning, on_rate: np.ndarray, n_links: int) -> np.ndarray:
     assert pruning.beta is not None
     assert pruning.d0 is not None
     cap = _cap(pruning, n_links)
-    line = pruning.d0 + inactivity_log_odds(on_rate) / pruning.beta
+    with np.errstate(over="ignore"):  # an infinite degree is clipped
+        line = pruning.d0 + inactivity_log_odds(on_rate) / pruning.beta
     return np.rint(np.clip(line, min(pruning.min_degree, cap), cap)).astype(np.int64)
 
 

@@ -12,6 +12,7 @@ METHODS = ("none", "magnitude", "random", "threshold", "controller")
 ACTUATORS = ("sp_out", "sp_in", "both")
 SCHEDULES = ("linear", "exponential", "cubic")
 SCOPES = ("unit", "global")
+DECAYS = "[0, 0.9999999]"  # below 1 in float32 too, as 1e-30 is above 0
 RESCALES = ("none", "weight", "incremental", "forward")
 
 
@@ -29,9 +30,9 @@ class Training:
         Examples in a step, >= 1.
     optimizer : {"adam", "sgd"}
     learning_rate : float
-        > 0.
+        In (0, 1e30].
     first_decay, second_decay, eps : float
-        Adam's beta_1 and beta_2 in [0, 1), eps > 0.
+        Adam's beta_1 and beta_2 in [0, 0.9999999], eps in [1e-30, 1e30].
     dtype : {"float32", "float64"}
         Of parameters and arithmetic.
     examples : int
@@ -63,10 +64,10 @@ class Training:
         validate.integer("steps", self.steps, "[1, 1e12]")
         validate.integer("batch", self.batch, "[1, 1e7]")
         validate.choice("optimizer", self.optimizer, OPTIMIZERS)
-        validate.real("learning_rate", self.learning_rate, "(0, inf)")
-        validate.real("first_decay", self.first_decay, "[0, 1)")
-        validate.real("second_decay", self.second_decay, "[0, 1)")
-        validate.real("eps", self.eps, "(0, inf)")
+        validate.real("learning_rate", self.learning_rate, "(0, 1e30]")
+        validate.real("first_decay", self.first_decay, DECAYS)
+        validate.real("second_decay", self.second_decay, DECAYS)
+        validate.real("eps", self.eps, "[1e-30, 1e30]")
         validate.choice("dtype", self.dtype, DTYPES)
         validate.integer("examples", self.examples, "[1, 1e8]")
 
@@ -181,10 +182,10 @@ class Pruning:
         self._only_for("beta", ("controller",), "(0, inf)")
         self._only_for("d0", ("controller",), "(-inf, inf)")
         self._only_for("density", ("magnitude", "random"), "(0, 1]")
-        validate.integer("cuts", self.cuts, "[0, inf)")
-        validate.integer("min_degree", self.min_degree, "[0, inf)")
+        validate.integer("cuts", self.cuts, "[0, 1e9]")
+        validate.integer("min_degree", self.min_degree, "[0, 1e9]")
         if self.max_degree is not None:
-            validate.integer("max_degree", self.max_degree, f"[{self.min_degree}, inf)")
+            validate.integer("max_degree", self.max_degree, f"[{self.min_degree}, 1e9]")
         validate.instance("regrow", self.regrow, bool)
         validate.choice("schedule", self.schedule, SCHEDULES)
         validate.integer("ramp", self.ramp, "[1, 1e6]")

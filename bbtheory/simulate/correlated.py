@@ -13,6 +13,7 @@ from bbtheory.records import Record
 from bbtheory.simulate.correlated_kernel import sample_one_factor
 from bbtheory.simulate.latent import correlation_matrix, latent_correlation, quantile
 
+ENERGIES = "[-1e100, 1e100]"  # sums of which are finite
 MAX_UNITS = 20  # 2^20 states
 _CHUNK = 1 << 22  # Gaussians held at once
 _ROUNDING = 1e-13  # of latent correlations that are equal but were solved for one by one
@@ -93,6 +94,7 @@ def simulate_correlated(
     """
     a = validate.array("on_rate", on_rate, "(0, 1)")
     n_samples = validate.integer("n_samples", n_samples, "[1, inf)")
+    validate.room("n_samples", n_samples, n_samples * a.size)
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
     rho = correlation_matrix(a, correlation)
     pairs = rho[np.triu_indices(a.size, 1)]
@@ -141,17 +143,17 @@ def pattern_probability(field: ArrayLike, coupling: ArrayLike) -> np.ndarray:
     Raises
     ------
     ValueError
-        If there are more than 20 units, or ``coupling`` is no such matrix.
+        If there are more than 20 units, a value is beyond 1e100, or ``coupling`` is no such matrix.
 
     References
     ----------
     Schneidman, Berry, Segev and Bialek, Nature 440 (2006) 1007.
     """
-    f = validate.array("field", field)
+    f = validate.array("field", field, ENERGIES)
     n = f.size
     if n > MAX_UNITS:
         raise ValueError(f"field must have at most {MAX_UNITS} units to be enumerated, got {n}")
-    J = validate.array("coupling", coupling, shape=(n, n))
+    J = validate.array("coupling", coupling, ENERGIES, shape=(n, n))
     if (J != J.T).any() or np.diagonal(J).any():
         raise ValueError("coupling must be symmetric with a zero diagonal")
     energy = np.zeros(1 << n)
@@ -194,6 +196,7 @@ def simulate_patterns(probability: ArrayLike, n_samples: int, *, seed: int = 0) 
         raise ValueError(f"probability must sum to 1, got {total:.9g}")
     p = p / total
     n_samples = validate.integer("n_samples", n_samples, "[1, inf)")
+    validate.room("n_samples", n_samples, n_samples * n)
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
     below = np.cumsum(p)
     # rounding of the sum must not let a state that cannot be follow the last that can

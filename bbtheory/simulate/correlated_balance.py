@@ -88,14 +88,14 @@ def simulate_correlated_balance(
         Of the controller.
     tau : float > 0, links per step
         Traffic that the threshold rule allows.
-    min_degree, max_degree : int >= 0, links
+    min_degree, max_degree : int, links, 0 to 1e9
         Clips; the threshold rule starts from ``max_degree`` if not told otherwise.
     start_degree : array_like (n,), links, optional
         Default: ``max_degree`` under the threshold rule, else the controller's answer to the true on-rates.
     sensitivity : float >= 0, nats per link
     ema_decay : float in [0, 1), per step
-    batch : int >= 1, samples
-    interval : int >= 1, steps
+    batch : int, samples, 1 to 1e9
+    interval : int, steps, 1 to 1e9
     n_refreshes : int >= 1
     seed : int >= 0
 
@@ -118,23 +118,25 @@ def simulate_correlated_balance(
     beta = validate.real("beta", beta, "(0, inf)")
     d0 = validate.real("d0", d0)
     tau = validate.real("tau", tau, "(0, inf)")
-    low = validate.integer("min_degree", min_degree, "[0, inf)")
-    high = validate.integer("max_degree", max_degree, "[0, inf)")
+    low = validate.integer("min_degree", min_degree, "[0, 1e9]")
+    high = validate.integer("max_degree", max_degree, "[0, 1e9]")
     if not low < high:
         raise ValueError(f"max_degree must be above min_degree {low}, got {high}")
-    sensitivity = validate.real("sensitivity", sensitivity, "[0, inf)")
+    sensitivity = validate.real("sensitivity", sensitivity, "[0, 1e100]")
     ema_decay = validate.real("ema_decay", ema_decay, "[0, 1)")
-    batch = validate.integer("batch", batch, "[1, inf)")
-    interval = validate.integer("interval", interval, "[1, inf)")
+    batch = validate.integer("batch", batch, "[1, 1e9]")
+    interval = validate.integer("interval", interval, "[1, 1e9]")
     n_refreshes = validate.integer("n_refreshes", n_refreshes, "[1, inf)")
+    validate.room("n_refreshes", n_refreshes, n_refreshes * a.size)
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
     log_odds = inactivity_log_odds(a)
     if start_degree is not None:
-        start = validate.array("start_degree", start_degree, "[0, inf)", shape=a.shape)
+        start = validate.array("start_degree", start_degree, "[0, 1e9]", shape=a.shape)
     elif rule == THRESHOLD:
         start = np.full(a.size, float(high))
     else:
-        start = np.clip(np.rint(d0 + log_odds / beta), low, high)
+        with np.errstate(over="ignore"):  # an infinite degree is clipped
+            start = np.clip(np.rint(d0 + log_odds / beta), low, high)
     latent = latent_correlation(a, rho)
     degree, estimate = start.copy(), a.copy()
     degrees, estimates = live(

@@ -24,6 +24,7 @@ from bbtheory.simulate.flux_settings import (
 
 GATES = ("constant", "sigmoid")
 ANY = "(-inf, inf)"
+STARTS = "[-1e100, 1e100]"  # whose differences are finite
 
 
 def simulate_flux(
@@ -50,7 +51,7 @@ def simulate_flux(
     pressure : float, array_like (n_epochs,) or PressureSchedule
         gamma >= 0 for good, epoch by epoch, or set by the authors' recursion (0 in the first epoch).
     n_epochs, epoch_steps : int
-        Epochs, and optimizer steps in each, >= 1.
+        Epochs, 1 to 1e8, and optimizer steps in each, 1 to 1e9.
     n_measured : int, optional
         Epochs of the window at the end, in which presence and flux are measured; half of all by default.
     flow : Optimizer, optional
@@ -85,8 +86,8 @@ def simulate_flux(
     """
     if not isinstance(loss, SolvableLoss):
         validate.instance("loss", loss, RegressionLoss)
-    n_epochs = validate.integer("n_epochs", n_epochs, "[1, inf)")
-    epoch_steps = validate.integer("epoch_steps", epoch_steps, "[1, inf)")
+    n_epochs = validate.integer("n_epochs", n_epochs, "[1, 1e8]")
+    epoch_steps = validate.integer("epoch_steps", epoch_steps, "[1, 1e9]")
     n_measured = max(1, n_epochs // 2) if n_measured is None else n_measured
     n_measured = validate.integer("n_measured", n_measured, f"[1, {n_epochs}]")
     validate.choice("gate", gate, GATES)
@@ -165,8 +166,8 @@ def _epoch(
 
 def _start(given: float | tuple[float, float], n: int, rng: np.random.Generator) -> np.ndarray:
     if np.ndim(given) == 0:
-        return np.full(n, validate.real("presence_start", given))
-    low, high = validate.array("presence_start", given, shape=(2,))
+        return np.full(n, validate.real("presence_start", given, STARTS))
+    low, high = validate.array("presence_start", given, STARTS, shape=(2,))
     if low > high:
         raise ValueError(f"presence_start must be (low, high) with low <= high, got {given!r}")
     return rng.uniform(low, high, n)

@@ -78,7 +78,7 @@ class RegressionLoss:
         clean = validate.array("features", features, ndim=2).copy()
         object.__setattr__(self, "features", clean)
         object.__setattr__(self, "targets", validate.array("targets", targets, shape=clean.shape[:1]).copy())
-        object.__setattr__(self, "batch", validate.integer("batch", batch, "[0, inf)"))
+        object.__setattr__(self, "batch", validate.integer("batch", batch, "[0, 1e9]"))
 
     @property
     def n_weights(self) -> int:
@@ -133,6 +133,7 @@ def draw_regression(
     optimum = validate.array("optimum", optimum)
     rho = validate.real("correlation", correlation, "(-1, 1)")
     n_samples = validate.integer("n_samples", n_samples, "[1, inf)")
+    validate.room("n_samples", n_samples, n_samples * optimum.size)
     noise = validate.real("noise", noise, "[0, inf)")
     rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
     features = rng.standard_normal((n_samples, optimum.size))

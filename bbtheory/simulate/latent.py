@@ -40,9 +40,11 @@ def correlation_bounds(on_rate: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     Frechet (1951); Prentice, Biometrics 44 (1988) 1033.
     """
     a = validate.array("on_rate", on_rate, "(0, 1)")
+    validate.room("on_rate", f"{a.size} units", a.size**2)
     odds = np.sqrt(a / (1.0 - a))
-    product, ratio = np.outer(odds, odds), np.outer(odds, 1.0 / odds)
-    low = -np.minimum(product, 1.0 / product)
+    with np.errstate(over="ignore", divide="ignore"):  # the other of the two bounds is the one
+        product, ratio = np.outer(odds, odds), np.outer(odds, 1.0 / odds)
+        low = -np.minimum(product, 1.0 / product)
     high = np.minimum(ratio, ratio.T)
     np.fill_diagonal(low, 1.0)
     np.fill_diagonal(high, 1.0)
@@ -137,6 +139,7 @@ def quantile(on_rate: np.ndarray) -> np.ndarray:
 
 def _square(name: str, value: ArrayLike, n: int) -> np.ndarray:
     matrix = validate.array(name, value, "[-1, 1]", ndim=None)
+    validate.room("on_rate", f"{n} units", n * n)
     if matrix.ndim == 0:
         return np.where(np.eye(n, dtype=bool), 1.0, float(matrix))
     if matrix.shape != (n, n):

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 from bbtheory import validate
 from bbtheory.records import Record
 from bbtheory.simulate.population_rules import (
+    DEGREES,
     Controller,
     PopulationSettings,
     PriceAdjustment,
@@ -32,6 +33,8 @@ from bbtheory.simulate.population_rules import (
     Threshold,
 )
 from bbtheory.simulate.population_run import PopulationRun, PopulationState
+
+FINITE = "[-1e100, 1e100]"  # far from where products with a root of links overflow
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +48,7 @@ class Population(Record):
     bias : np.ndarray, shape (n,)
         In the same unit.
     fan_in, fan_out : np.ndarray, shape (n,)
-        Links >= 0.
+        Links, 0 to 1e6.
 
     Raises
     ------
@@ -61,10 +64,10 @@ class Population(Record):
     fan_out: np.ndarray
 
     def __post_init__(self) -> None:
-        drive = validate.array("drive", self.drive)
-        clean = {"drive": drive, "bias": validate.array("bias", self.bias, shape=drive.shape)}
+        drive = validate.array("drive", self.drive, FINITE)
+        clean = {"drive": drive, "bias": validate.array("bias", self.bias, FINITE, shape=drive.shape)}
         for name in ("fan_in", "fan_out"):
-            clean[name] = validate.array(name, getattr(self, name), "[0, inf)", shape=drive.shape)
+            clean[name] = validate.array(name, getattr(self, name), DEGREES, shape=drive.shape)
         for name, value in clean.items():
             object.__setattr__(self, name, value)
         super().__post_init__()
@@ -78,11 +81,11 @@ class Population(Record):
         on_rate : array_like, (n,)
             a in (0, 1).
         fan_in : array_like, scalar or (n,)
-            Links > 0.
+            Links, 1e-6 to 1e6.
         fan_out : array_like, scalar or (n,)
-            Links >= 0.
+            Links, 0 to 1e6.
         gain : array_like, scalar or (n,)
-            da/df per link, of either sign.
+            da/df per link, of either sign; not so large that the drive it takes overflows.
 
         Returns
         -------
@@ -94,14 +97,17 @@ class Population(Record):
             If an argument is outside its domain or of another shape than ``on_rate``.
         """
         a = validate.array("on_rate", on_rate, "(0, 1)")
-        f = _spread("fan_in", fan_in, "(0, inf)", a.shape)
-        k = _spread("fan_out", fan_out, "[0, inf)", a.shape)
+        f = _spread("fan_in", fan_in, "[1e-6, 1e6]", a.shape)
+        k = _spread("fan_out", fan_out, DEGREES, a.shape)
         rise = _spread("gain", gain, "(-inf, inf)", a.shape)
         z = np.array([NormalDist().inv_cdf(each) for each in a])
         density = np.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
         # z = drive sqrt(f) + bias/sqrt(f), dz/df = (drive - bias/f)/(2 sqrt(f))
         root = np.sqrt(f)
-        drive = root * rise / density + z / (2.0 * root)
+        with np.errstate(over="ignore"):
+            drive = root * rise / density + z / (2.0 * root)
+        if not (np.abs(drive) < 1e90).all():
+            raise ValueError(f"gain must be one that a finite drive can have, got {np.abs(rise).max():g}")
         return cls(drive, (z - drive * root) * root, f, k)
 
     @cached_property
@@ -124,11 +130,11 @@ class Population(Record):
         Raises
         ------
         ValueError
-            If fan_in is of another shape or has a negative value.
+            If fan_in is of another shape or has a value outside its domain.
         """
         from bbtheory.simulate.population_kernel import respond_all
 
-        f = validate.array("fan_in", fan_in, "[0, inf)", shape=self.drive.shape)
+        f = validate.array("fan_in", fan_in, DEGREES, shape=self.drive.shape)
         out = np.empty_like(f)
         respond_all(f, self.drive, self.bias, out)
         return out
@@ -151,7 +157,7 @@ def simulate_population(
     rule : Threshold, Controller or PriceAdjustment
     settings : PopulationSettings
     n_refreshes : int
-        >= 1.
+        >= 1; with the number of units, traces of at most 1e9 values each.
     seed : int >= 0 or numpy.random.Generator
         A generator goes on from where it stands.
     start : PopulationState, optional
@@ -185,6 +191,7 @@ def simulate_population(
     validate.instance("population", population, Population)
     validate.instance("settings", settings, PopulationSettings)
     n_refreshes = validate.integer("n_refreshes", n_refreshes, "[1, inf)")
+    validate.room("n_refreshes", n_refreshes, n_refreshes * population.drive.size)
     rng = seed
     if not isinstance(rng, np.random.Generator):
         rng = np.random.default_rng(validate.integer("seed", seed, "[0, inf)"))
@@ -241,9 +248,9 @@ def _check_state(start: PopulationState, n: int, burn_in: int) -> None:
     for name, domain in (
         ("on_rate", "[0, 1]"),
         ("estimate", "[0, 1]"),
-        ("fan_in", "[0, inf)"),
-        ("fan_out", "[0, inf)"),
-        ("bias", "(-inf, inf)"),
+        ("fan_in", DEGREES),
+        ("fan_out", DEGREES),
+        ("bias", FINITE),
     ):
         validate.array(f"start.{name}", getattr(start, name), domain, shape=(n,))
     if validate.real("start.ema_weight", start.ema_weight, "[0, 1]") == 0 and burn_in == 0:

@@ -12,6 +12,7 @@ from bbtheory import validate
 
 ACTUATORS = ("sp_in", "sp_out", "both")
 ANSWERS = ("on_rate", "degree")
+DEGREES = "[0, 1e6]"  # links are cut one by one
 
 
 @dataclass(frozen=True)
@@ -129,15 +130,15 @@ class PopulationSettings:
     actuator : {"sp_in", "sp_out", "both"}
         Whose links the rule sets: the unit's fan-in, which moves its on-rate; its fan-out, which does not.
     interval : int
-        Delta >= 1, steps between refreshes.
+        Delta, steps between refreshes, 1 to 1e9.
     batch : int
-        Independent samples a step, >= 1; 0: the on-rate itself is seen, without noise.
+        Independent samples a step, at most 1e9; 0: the on-rate itself is seen, without noise.
     ema_decay : float
         d in [0, 1), per step. The average starts empty and its bias is corrected.
     burn_in : int
-        Steps >= 0 before the first refresh.
+        Steps before the first refresh, 0 to 1e9.
     min_degree, max_degree : float
-        m, D: 0 <= m <= D, D > 0, links.
+        m, D: 0 <= m <= D, 0 < D <= 1e6, links.
     whole : bool
         Whether degrees are rounded to whole links.
     recovery : float
@@ -160,11 +161,11 @@ class PopulationSettings:
 
     def __post_init__(self) -> None:
         validate.choice("actuator", self.actuator, ACTUATORS)
-        validate.integer("interval", self.interval, "[1, inf)")
-        validate.integer("batch", self.batch, "[0, inf)")
+        validate.integer("interval", self.interval, "[1, 1e9]")
+        validate.integer("batch", self.batch, "[0, 1e9]")
         validate.real("ema_decay", self.ema_decay, "[0, 1)")
-        validate.integer("burn_in", self.burn_in, "[0, inf)")
-        top = validate.real("max_degree", self.max_degree, "(0, inf)")
+        validate.integer("burn_in", self.burn_in, "[0, 1e9]")
+        top = validate.real("max_degree", self.max_degree, "(0, 1e6]")
         if validate.real("min_degree", self.min_degree, "[0, inf)") > top:
             raise ValueError(f"min_degree must be at most max_degree {top:g}, got {self.min_degree:g}")
         validate.instance("whole", self.whole, bool)

@@ -101,6 +101,7 @@ BAD = [
     ((np.zeros((0, 2)),), {}, "samples must not be empty"),
     (([[0.0, np.nan], [0, 1]],), {}, r"samples must be finite numbers in .*, got nan at index \(0, 1\)"),
     (([[0, 1], [1]],), {}, "samples must be a rectangular array of numbers, got ragged rows"),
+    ((np.ma.array(ROWS, mask=np.eye(*np.shape(ROWS))),), {}, "samples must have no masked elements, got"),
     (([["a"]],), {}, "samples must be an array of real numbers"),
     ((iter([]),), {}, "samples must fill at least 2 blocks"),
     ((iter([np.zeros((2, 3)), np.zeros((2, 4))]),), {}, "samples must have 3 units in every block, got 4"),

@@ -152,6 +152,8 @@ BAD = [
     (([[0.0, np.inf]],), {}, "samples must be finite numbers"),
     ((ALL,), {"threshold": "x"}, "threshold must be a number"),
     ((ALL,), {"n_shuffles": 0}, "n_shuffles must be an integer in"),
+    ((ALL,), {"n_shuffles": 10**9}, r"n_shuffles must be an integer in \[1, 1e6\]"),
+    ((np.zeros((2, 40000), bool),), {}, "samples must need arrays of at most"),
     ((ALL,), {"seed": -1}, "seed must be an integer in"),
     ((ALL,), {"weights": np.ones(7)}, "weights must have shape"),
     ((ALL,), {"weights": np.zeros(8)}, "weights must have a value above 0"),

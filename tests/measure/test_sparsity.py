@@ -83,6 +83,8 @@ BAD = [
     (measure_sparsity, ([[1, np.nan]],), "mask must hold 0 and 1 only, got nan"),
     (measure_sparsity, ([["a", "b"]],), "mask must be an array of bool or 0 and 1"),
     (measure_sparsity, ({},), "mask must hold at least one mask, got none"),
+    (measure_sparsity, ({1: MASK, "1": MASK},), "mask must have names that differ as strings, got 1, 1"),
+    (measure_sparsity, (np.ma.array(MASK, mask=MASK),), "mask must have no masked elements"),
     (measure_sparsity, ({"x": [1]},), r"mask\['x'\] must have at least 2 axes"),
     (measure_overlap, (MASK, MASK.T), r"second must have shape \(2, 4\) in layer mask, got \(4, 2\)"),
     (measure_overlap, ({"a": MASK}, {"b": MASK}), "second must have the layers of first, a, got b"),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -290,3 +293,19 @@ def test_jitted_parity_draws_are_python():
         found.append((bits[:3], values, target))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_gives_the_same_bits_as_later_ones(tmp_path):
+    code = (
+        "from bbtheory.simulate import Training, simulate_boolean\n"
+        "from bbtheory.tasks import rare_and_common_dnf\n"
+        "run = simulate_boolean(rare_and_common_dnf(6), Training((64, 64), steps=100), seed=0)\n"
+        "print(run.weights[1].tobytes().hex())\n"
+    )
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    call = [sys.executable, "-c", code]
+    first, second = (
+        subprocess.run(call, env=env, check=True, capture_output=True, text=True).stdout for _ in range(2)
+    )
+    assert first == second
