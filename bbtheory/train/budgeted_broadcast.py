@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,8 @@ class BudgetedBroadcast(Pruner):
     Raises
     ------
     ValueError
-        If an argument is outside its domain, or ``min_degree`` leaves no room for the density.
+        If an argument is outside its domain, ``min_degree`` leaves no room for the density, or no on-rate is
+        found that controls a degree.
 
     References
     ----------
@@ -115,10 +117,12 @@ class BudgetedBroadcast(Pruner):
             )
         self.tau = None if tau is None else validate.real("tau", tau, "(0, inf)")
         self.d0 = float("nan")
+        self._told = False  # of a traffic budget out of reach
         self.rescale = rescale
         super().__init__(model, 1.0 if density is None else density, allocation=allocation, **settings)
         dormant = next(iter(self.weights.values())).dormant
         self.needs_gradient = dormant is None and growth == "gradient"
+        self._check_seen()
         self._check_floor()
         self.rescaling = None
         if rescale is not None:
@@ -267,6 +271,14 @@ class BudgetedBroadcast(Pruner):
             budget = self.traffic_share * self.wanted_density * full
         if budget > 0 and self.beta is not None:
             self.beta = rules.ascend_beta(self.beta, traffic, budget, _ASCENT_RATE)
+            if self.beta == rules.BETA_RANGE[0] and traffic > budget and not self._told:
+                self._told = True
+                warnings.warn(
+                    f"a traffic of {budget:.6g} links per step cannot be met at density "
+                    f"{self.wanted_density:g}: the least is about {traffic:.6g}, where the rarest units have "
+                    "all links; give a larger traffic_budget or traffic_share",
+                    stacklevel=2,
+                )
 
     def _growth_score(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """Return scores in [0, 1) of cut links."""
@@ -279,6 +291,26 @@ class BudgetedBroadcast(Pruner):
         # drawn whole in every process, so that all draw the same
         drawn = torch.rand(like.shape, generator=self.generator).to(like.device, like.dtype)
         return placed(drawn, like)
+
+    def _check_seen(self) -> None:
+        """Refuse a model none of whose units has an on-rate, and name activations that cannot be seen."""
+        fed = any(n in self.activities for name in self.weights for n in self.graph[name].inputs)
+        own = any(name in self.activities for name in self.weights)
+        if self.rule != "uniform" and not (IN in self.kinds and own) and not (OUT in self.kinds and fed):
+            lacks_inputs = self.activities and OUT in self.kinds
+            raise ValueError(
+                f"{'inputs' if lacks_inputs else 'activations'} must be given as "
+                f"{{layer: {'layer' if lacks_inputs else 'module'}}}: "
+                f"no on-rate was found that controls {', '.join(self.weights)}, and without one all degrees "
+                "are those of rule='uniform'"
+            )
+        unseen = [name for name in self.weights if self.graph[name].unseen]
+        if unseen and self.rule != "uniform":
+            warnings.warn(
+                f"the activation after {', '.join(unseen)} is called as a function where no module sees it: "
+                "their units get uniform degrees; make it a module, such as nn.ReLU",
+                stacklevel=3,
+            )
 
     def _check_floor(self) -> None:
         """Refuse a floor that leaves no room for the density; on-rates can only raise what it takes."""

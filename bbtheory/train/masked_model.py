@@ -83,6 +83,7 @@ class MaskedModel:
         self.reduce: distributed.Reduce = distributed.sum_over_processes
         self._enforce_each_step = False
         self._check_leaks = False
+        self._removed = False
         self._watch = OptimizerWatch(self.weights.values(), optimizer)
         self._attach()
 
@@ -137,6 +138,7 @@ class MaskedModel:
 
     def remove(self) -> None:
         """Take every hook out: a plain model is left, cut weights zero, with the state_dict of its class."""
+        self._removed = True
         for weight in self.weights.values():
             weight.detach()
         for activity in self.activities.values():
@@ -227,7 +229,8 @@ class MaskedModel:
             else:
                 copied = copy.deepcopy(value, memo)
             setattr(twin, name, copied)
-        twin._attach()
+        if not twin._removed:
+            twin._attach()
         return twin
 
     # -- inside
@@ -259,6 +262,10 @@ class MaskedModel:
         if any(is_sharded(weight.mask) for weight in self.weights.values()):
             reshard(self.model)
 
+    def _require_attached(self) -> None:
+        if self._removed:
+            raise ValueError("a pruner must not step or refresh after remove(): make a new one of the model")
+
     def _require_seen(self) -> None:
         if self.activities and all(float(activity.count) == 0.0 for activity in self.activities.values()):
             raise ValueError(
@@ -275,7 +282,7 @@ class MaskedModel:
         self.reduce(flags)  # what one process has met all refuse
         sick = [name for name, flag in zip(self.activities, flags, strict=True) if float(flag) > 0]
         for name in sick:  # a later refresh judges what is seen from now on
-            self.activities[name].health.zero_()
+            self.activities[name].recover()
         if sick:
             raise NonFiniteError(
                 f"activations of layer {sick[0]!r} must be finite numbers, got others: {stays}"

@@ -206,8 +206,8 @@ class MaskedWeight:
     @torch.no_grad()
     def leaks(self) -> bool:
         """Whether a cut weight is not zero."""
-        # cut weights times the complement of the mask: NaN counts as a leak
-        return bool(whole(self.parameter.detach().mul(1 - self._factor()).ne_(0).any()))
+        # compared before it is masked: NaN counts as a leak where it is cut, and not where it is kept
+        return bool(whole(self.parameter.detach().ne(0).mul(1 - self._factor()).any()))
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
@@ -242,11 +242,13 @@ class MaskedWeight:
             self.dormant = self.dormant.to(weight.device, weight.dtype)
 
     def attach(self) -> bool:
-        """Follow the parameter, and mask its gradient from now on; return whether that is new."""
+        """Follow the parameter, and mask the gradient that it has from now on; return whether that is new."""
         self.follow()
         weight = self.parameter
         if self._hooked is not weight:
             self.detach()
+            if not weight.requires_grad:  # frozen: hooked once it is trained
+                return False
             self._handle = weight.register_post_accumulate_grad_hook(self._mask_gradient)
             self._hooked = weight
             return True

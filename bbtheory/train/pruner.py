@@ -192,10 +192,11 @@ class Pruner(MaskedModel):
         Raises
         ------
         ValueError
-            If nothing has run forward in training mode yet.
+            If nothing has run forward in training mode yet, or the pruner was removed.
         NonFiniteError
             If a refresh is due and weights or activations are not finite: masks stay as they are.
         """
+        self._require_attached()
         if not self._watch.take_step():
             for weight in self.weights.values():
                 weight.drop_broken_gradient()
@@ -221,9 +222,12 @@ class Pruner(MaskedModel):
 
         Raises
         ------
+        ValueError
+            If the pruner was removed.
         NonFiniteError
             If weights or activations are not finite: masks stay as they are.
         """
+        self._require_attached()
         self._attach_weights()
         self._require_finite(self.step_count)
         if self.needs_gradient:

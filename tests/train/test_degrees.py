@@ -192,6 +192,16 @@ def test_automatic_beta_meets_its_traffic_budget():
         assert traffic == pytest.approx(470.0, rel=0.01)
 
 
+def test_a_traffic_budget_out_of_reach_is_told():
+    model = mlp(widths=(6, 8, 5))
+    pruner = BudgetedBroadcast(model, 0.4, interval=1, traffic_budget=1e-3)
+    pruner.beta = 1.1e-6
+    model(batch(0, 64, 6))
+    with pytest.warns(UserWarning, match="cannot be met at density 0.4"):
+        pruner.step()
+    pruner.step()  # told once
+
+
 def test_dormant_values_return():
     """A cut weight larger than a kept one comes back with the value it had."""
     model = nn.Sequential(nn.Linear(6, 4, bias=False))
