@@ -65,8 +65,8 @@ def test_the_readme_opens_with_exactly_the_two_commands():
 
 def test_the_map_in_the_readme_names_what_there_is():
     text = (ROOT / "README.md").read_text()
-    for folder in ("bbtheory", "bbtheory/theory", "bbtheory/fit", "bbtheory/solve"):
-        for path in (ROOT / folder).glob("*.py"):
+    for folder in (".", "theory", "fit", "solve", "simulate", "measure", "train"):
+        for path in (ROOT / "bbtheory" / folder).glob("*.py"):
             if not path.stem.startswith("_"):
                 assert re.search(rf"\b{path.stem}\b", text), f"{path.stem} is missing from the README's map"
 

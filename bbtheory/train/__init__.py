@@ -15,9 +15,7 @@ _EXPORTS = {
     "hugging_face_callback": "adapters",
     "lightning_callback": "adapters",
     "AttentionTraffic": "attention",
-    "budget_tokens": "attention",
     "measure_attention": "attention",
-    "TokenBudget": "attention",
     "classification": "batches",
     "cross_entropy": "batches",
     "TensorBatches": "batches",
@@ -52,6 +50,8 @@ _EXPORTS = {
     "to_semi_structured": "semi_structured",
     "Gradient": "sensitivity",
     "Taylor": "sensitivity",
+    "budget_tokens": "token_budget",
+    "TokenBudget": "token_budget",
     "TopKActivation": "topk_activation",
     "TrainingRun": "training_run",
     "LayerReport": "unit_report",
@@ -66,8 +66,6 @@ if TYPE_CHECKING:
     from .adapters import hugging_face_callback as hugging_face_callback
     from .adapters import lightning_callback as lightning_callback
     from .attention import AttentionTraffic as AttentionTraffic
-    from .attention import TokenBudget as TokenBudget
-    from .attention import budget_tokens as budget_tokens
     from .attention import measure_attention as measure_attention
     from .batches import TensorBatches as TensorBatches
     from .batches import classification as classification
@@ -103,6 +101,8 @@ if TYPE_CHECKING:
     from .semi_structured import to_semi_structured as to_semi_structured
     from .sensitivity import Gradient as Gradient
     from .sensitivity import Taylor as Taylor
+    from .token_budget import TokenBudget as TokenBudget
+    from .token_budget import budget_tokens as budget_tokens
     from .topk_activation import TopKActivation as TopKActivation
     from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport

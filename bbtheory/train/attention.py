@@ -8,7 +8,13 @@ sum_j A_hij = 1. This project's definition, no source's:
     traffic   t_hj = a_hj k_h                                        (links per query).
 
 The on-rates of a head sum to 1 over its keys, so unlike those of units they are not free of each other: a
-head's traffic is k_h however it attends, and only its spread over tokens is a matter of attention.
+head's traffic is k_h however it attends, and only its spread over tokens is a matter of attention. The
+balance is read from the log-odds L(a) = ln((1-a)/a). A head's own on-rate is that of the key which an
+attended event meets,
+
+    a_h = sum_j a_hj^2 / sum_j a_hj                                  (1: one key gets all; 1/n: all n alike),
+
+so that L(a_h) is large where a head attends widely. token_budget.py says which keys a head keeps.
 """
 
 from __future__ import annotations
@@ -23,6 +29,7 @@ from torch import nn
 
 from bbtheory import validate
 from bbtheory.records import Record
+from bbtheory.theory.entropy import inactivity_log_odds
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +37,10 @@ class AttentionTraffic(Record):
     """Attention received by each key token of each head, and the links it drives: a row per head, token."""
 
     KIND: ClassVar[str] = "attention_traffic"
-    UNITS: ClassVar[Mapping[str, str]] = {n: n for n in ("head", "token", "on_rate", "fan_out", "traffic")}
-    DERIVED: ClassVar[tuple[str, ...]] = ("head_fan_out",)
+    UNITS: ClassVar[Mapping[str, str]] = {
+        n: n for n in ("head", "token", "on_rate", "fan_out", "traffic", "real")
+    }
+    DERIVED: ClassVar[tuple[str, ...]] = ("head_fan_out", "head_on_rate", "head_log_odds")
 
     n_heads: int
     n_queries: int  # real ones, over all sequences
@@ -39,6 +48,7 @@ class AttentionTraffic(Record):
     token: np.ndarray
     on_rate: np.ndarray
     fan_out: np.ndarray
+    real: np.ndarray  # whether the token is one in any sequence, not padding in all
 
     @property
     def traffic(self) -> np.ndarray:
@@ -49,6 +59,17 @@ class AttentionTraffic(Record):
     def head_fan_out(self) -> np.ndarray:
         """Kept output weights of each head."""
         return self.fan_out.reshape(self.n_heads, -1)[:, 0]
+
+    @property
+    def head_on_rate(self) -> np.ndarray:
+        """On-rate a_h of each head."""
+        rates = self.on_rate.reshape(self.n_heads, -1)
+        return np.minimum((rates**2).sum(1) / rates.sum(1), 1.0)
+
+    @property
+    def head_log_odds(self) -> np.ndarray:
+        """Log-odds L(a_h) of each head, to be held against `head_fan_out`; -inf where one key gets all."""
+        return inactivity_log_odds(self.head_on_rate)
 
 
 def measure_attention(
@@ -112,6 +133,7 @@ def measure_attention(
     n_queries = int(asks.sum())
     received = (weights * asks[:, None, :, None]).sum((0, 2)) / n_queries
     n_heads, n_keys = received.shape
+    real = np.ones(n_keys, bool) if valid is None else valid.any(0).cpu().numpy()
     kept = attention.out_proj.weight.detach().ne(0).sum(0).reshape(n_heads, -1).sum(1)
     return AttentionTraffic(
         n_heads=n_heads,
@@ -120,4 +142,5 @@ def measure_attention(
         token=np.tile(np.arange(n_keys), n_heads),
         on_rate=received.reshape(-1).cpu().numpy(),
         fan_out=np.repeat(kept.cpu().numpy(), n_keys),
+        real=np.tile(real, n_heads),
     )

@@ -24,7 +24,8 @@ class TensorBatches:
     Parameters
     ----------
     x, y : tensor or array_like, (n, ...)
-        Samples and what belongs to them; left on the device where they are.
+        Samples and what belongs to them. Tensors are taken as they are, on the device where they are; other
+        float64 numbers become torch's default type.
     batch : int
         Samples per batch, >= 1; the last one of an epoch may be smaller.
     seed : int
@@ -77,6 +78,8 @@ def _tensor(values: torch.Tensor | ArrayLike) -> torch.Tensor:
     if torch.is_tensor(values):
         return values
     array = np.asarray(values)
+    if array.dtype == np.float64:
+        return torch.tensor(array, dtype=torch.get_default_dtype())
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 

@@ -22,6 +22,10 @@ def test_even_attention_by_hand():
     assert found.n_queries == 4
     assert found.head_fan_out.tolist() == [32, 32]
     assert found.traffic == pytest.approx(found.on_rate * 32)
+    assert found.real.tolist() == [True, True, True, False] * 2
+    # a_h = 1/4 + 2/16
+    assert found.head_on_rate == pytest.approx([3 / 8] * 2)
+    assert found.head_log_odds == pytest.approx([np.log(5 / 3)] * 2)
 
 
 def test_cut_outputs_lower_a_head_and_attention_sums_to_one():

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from bbtheory.train import compact
+from bbtheory.train import BudgetedBroadcast, Pruner, TopKActivation, compact
+from small_models import Attention, ConvNet, batch, train
+from small_models import mlp as plain_mlp
 
 torch.set_num_threads(1)
 
@@ -387,3 +389,63 @@ def test_a_difference_is_not_passed_over(monkeypatch):
 def test_bad_input(model, masks, message):
     with pytest.raises(ValueError, match=message):
         compact(model, masks, draw(5, 6))
+
+
+def check_pruned(pruner, *shape):
+    """Compact a pruner; return the report; the pruner and its model stay as they are, to the bit."""
+    pruner.finish()
+    state, weights = pruner.state_dict(), copy.deepcopy(pruner.model.state_dict())
+    hooks = [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in pruner.model.modules()]
+    small, report = pruner.compact(batch(0, *shape))
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in small.modules())
+    assert hooks == [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in pruner.model.modules()]
+    assert all(torch.equal(weights[k], v) for k, v in pruner.model.state_dict().items())
+    for name, saved in state["weights"].items():
+        assert torch.equal(saved["mask"], pruner.weights[name].mask)
+        assert torch.equal(saved["dormant"], pruner.weights[name].dormant)
+    pruner.model.eval()
+    small.eval()
+    other = batch(77, *shape)
+    with torch.no_grad():
+        wanted, got = pruner.model(other), small(other)
+    assert float((got - wanted).abs().max() / wanted.abs().max()) <= SINGLE
+    return report
+
+
+@pytest.mark.parametrize("side", ["sp_in", "sp_out"])
+@pytest.mark.parametrize(
+    ("make", "shape", "density"),
+    [(plain_mlp, (32, 20), 0.03), (ConvNet, (8, 3, 8, 8), 0.04)],
+    ids=["mlp", "conv"],
+)
+def test_a_pruner_compacts(make, shape, density, side):
+    model = make()
+    pruner = BudgetedBroadcast(
+        model, density, sp_in=side == "sp_in", sp_out=side == "sp_out", beta=2.0, interval=5, warmup=5
+    )
+    train(model, torch.optim.Adam(model.parameters(), 1e-2), pruner, steps=range(1, 16), shape=shape)
+    report = check_pruned(pruner, *shape)
+    assert report.n_removed.sum() > 0
+    assert report.n_parameters < report.n_parameters_before
+
+
+def test_a_rescaled_pruner_compacts():
+    model = plain_mlp()
+    pruner = BudgetedBroadcast(model, 0.05, rescale="forward", interval=5, warmup=5)
+    train(model, torch.optim.Adam(model.parameters(), 1e-2), pruner, steps=range(1, 16))
+    assert check_pruned(pruner, 32, 20).n_removed.sum() > 0
+
+
+def test_channel_masks_and_attention():
+    model = ConvNet()
+    pruner = Pruner(model, 0.1, granularity="channel")
+    train(model, torch.optim.SGD(model.parameters(), 0.05), pruner, steps=range(1, 3), shape=(8, 3, 8, 8))
+    check_pruned(pruner, 8, 3, 8, 8)
+    pruner = Pruner(Attention(), 0.2)
+    pruner.refresh()
+    assert check_pruned(pruner, 2, 5, 16).layer == ("up", "down")
+
+
+def test_gates_are_not_compacted():
+    with pytest.raises(ValueError, match="cuts no weight"):
+        TopKActivation(plain_mlp(), 0.5).compact(batch(0, 2, 20))

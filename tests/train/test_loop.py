@@ -67,6 +67,7 @@ def test_an_epoch_holds_every_sample_once_and_its_order_follows_from_seed_and_ep
     again = torch.cat([x for x, _ in samples(0)])
     assert torch.equal(torch.cat(first), again)
     assert not torch.equal(torch.cat([x for x, _ in samples(1)]), again)
+    assert TensorBatches(np.ones((3, 2)), [0, 1, 0], 2).x.dtype == torch.float32
     other = TensorBatches(torch.arange(10), torch.arange(10), 4, seed=4)
     assert not torch.equal(torch.cat([x for x, _ in other(0)]), again)
     assert [len(x) for x, _ in TensorBatches(torch.arange(10), torch.arange(10), 4, drop_last=True)(0)] == [
