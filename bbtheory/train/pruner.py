@@ -272,11 +272,23 @@ class Pruner(MaskedModel):
         saliency = self.saliency() if saliency is None else saliency
         self.history = self.history.extended(self.step_count, saliency, self.current_density, accuracy)
 
-    def report(self) -> PruningReport:
-        """Density, on-rates, traffic, balance, bytes and multiply-adds, per layer and unit."""
+    def report(self, example_input: Any = None) -> PruningReport:
+        """Density, on-rates, traffic, balance, bytes and multiply-adds, per layer and unit.
+
+        Parameters
+        ----------
+        example_input : Tensor or tuple, optional
+            Arguments of one call, samples first, where the model is: it tells how many output positions each
+            layer has per sample, and so the multiply-adds of a sample.
+
+        Raises
+        ------
+        ValueError
+            If the example holds no tensor of samples.
+        """
         from bbtheory.train.unit_report import report_of
 
-        return report_of(self)
+        return report_of(self, example_input)
 
     def _pool_gradients(self) -> None:
         """Sum what was recorded of cut weights over processes; FSDP has done so for shards."""

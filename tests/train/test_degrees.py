@@ -307,6 +307,29 @@ def test_report_and_unit_table(tmp_path):
     assert type(report).load(_saved(report, tmp_path)) == report
 
 
+def test_bytes_and_multiply_adds_by_hand():
+    model = ConvNet()
+    pruner = BudgetedBroadcast(model, 0.4, warmup=1)
+    model(batch(0, 8, 3, 8, 8))
+    pruner.refresh()
+    assert np.isnan(pruner.report().layers[0].sample_multiply_adds)
+    seen = pruner.on_rates()
+    report = pruner.report(batch(1, 2, 3, 8, 8))
+    layers = {layer.layer: layer for layer in report.layers}
+    # output height x width x kernel x channels in per group x channels out
+    dense = {"conv1": 8 * 8 * 9 * 3 * 8, "conv2": 4 * 4 * 9 * 2 * 12, "fc1": 48 * 16, "fc2": 16 * 5}
+    assert {name: layer.sample_multiply_adds for name, layer in layers.items()} == dense
+    kept = int(model.conv2.weight.detach().ne(0).sum())
+    assert layers["conv2"].kept_sample_multiply_adds == 16 * kept
+    conv2 = layers["conv2"]
+    assert (conv2.weight_bytes, conv2.mask_bytes, conv2.dormant_bytes) == (4 * 216, 216, 4 * 216)
+    assert conv2.sparse_bytes == kept * (4 + 4) + 13 * 4
+    assert model.training
+    assert all(torch.equal(seen[name], rates) for name, rates in pruner.on_rates().items())
+    with pytest.raises(ValueError, match="example_input"):
+        pruner.report(())
+
+
 def _saved(record, folder):
     record.save(folder / "report.json")
     return folder / "report.json"
