@@ -119,15 +119,16 @@ class BudgetedBroadcast(Pruner):
         self.d0 = float("nan")
         self._told = False  # of a traffic budget out of reach
         self.rescale = rescale
+        self.rescaling: Rescaling | None = None
         super().__init__(model, 1.0 if density is None else density, allocation=allocation, **settings)
         dormant = next(iter(self.weights.values())).dormant
         self.needs_gradient = dormant is None and growth == "gradient"
-        self._check_seen()
-        self._check_floor()
-        self.rescaling = None
-        if rescale is not None:
-            dims = {name: self.graph[name].unit_dim for name in self.weights}
-            self.rescaling = Rescaling(validate.choice("rescale", rescale, FORMS), self.weights, dims)
+        with self._or_removed():
+            self._check_seen()
+            self._check_floor()
+            if rescale is not None:
+                dims = {name: self.graph[name].unit_dim for name in self.weights}
+                self.rescaling = Rescaling(validate.choice("rescale", rescale, FORMS), self.weights, dims)
 
     @property
     def degree_kind(self) -> str:

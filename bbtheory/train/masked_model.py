@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -85,7 +86,8 @@ class MaskedModel:
         self._check_leaks = False
         self._removed = False
         self._watch = OptimizerWatch(self.weights.values(), optimizer)
-        self._attach()
+        with self._or_removed():
+            self._attach()
 
     # -- what is kept
 
@@ -235,6 +237,15 @@ class MaskedModel:
 
     # -- inside
 
+    @contextmanager
+    def _or_removed(self) -> Iterator[None]:
+        """Take every hook out where a pruner cannot be made, so that another may be."""
+        try:
+            yield
+        except BaseException:
+            self.remove()
+            raise
+
     def _attach(self) -> None:
         remove_dead_taps(self.model)
         self._attach_weights()
@@ -296,8 +307,8 @@ class MaskedModel:
                 self._enforce_each_step = True
                 warnings.warn(
                     f"the optimizer moves cut weights of {', '.join(leaking)} without a gradient (it mixes "
-                    "the entries of a weight, or something else writes to it): masks are enforced after "
-                    "every step, at the cost of one more pass",
+                    "the entries of a weight, steps after the pruner does, or something else writes to it): "
+                    "masks are enforced after every step, at the cost of one more pass",
                     stacklevel=4,
                 )
         self._check_leaks = False

@@ -242,17 +242,32 @@ class MaskedWeight:
             self.dormant = self.dormant.to(weight.device, weight.dtype)
 
     def attach(self) -> bool:
-        """Follow the parameter, and mask the gradient that it has from now on; return whether that is new."""
+        """Follow the parameter, and mask the gradient that it has from now on; return whether that is new.
+
+        Raises
+        ------
+        ValueError
+            If another pruner masks it, or it is sharded in another way than by rows.
+        """
         self.follow()
         weight = self.parameter
         if self._hooked is not weight:
             self.detach()
             if not weight.requires_grad:  # frozen: hooked once it is trained
                 return False
+            if any(self._is_masking(hook) for hook in (weight._post_accumulate_grad_hooks or {}).values()):
+                raise ValueError(
+                    f"model must not be pruned already, got a weight {self.name!r} that another pruner "
+                    "masks: call its remove() first"
+                )
             self._handle = weight.register_post_accumulate_grad_hook(self._mask_gradient)
             self._hooked = weight
             return True
         return False
+
+    @staticmethod
+    def _is_masking(hook: Any) -> bool:
+        return isinstance(getattr(hook, "__self__", None), MaskedWeight)
 
     def _move_rows(self, weight: torch.Tensor) -> None:
         """Take the layout of a parameter that was sharded, or gathered, since."""

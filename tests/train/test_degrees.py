@@ -344,8 +344,14 @@ def test_measure_model_leaves_the_model_as_it_was():
     x = torch.cat([batch(0, 8, 20), batch(1, 8, 20)])
     assert table.on_rate[:40].tolist() == (model[0](x) > 0).double().mean(0).tolist()
     assert not any(m._forward_hooks for m in model.modules())
-    with pytest.raises(ValueError, match="loader"):
-        measure_model(model, [])
+    for loader, message in (
+        ([], "at least one batch"),
+        ([batch(0, 0, 20)], "samples that reach 0, 2"),
+        ([{"x": batch(0, 4, 20)}], "forward must be given"),
+        ([torch.full((2, 20), float("nan"))], "activations of layer '0'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure_model(model, loader)
     with pytest.raises(ValueError, match="activations must be given"):
         measure_model(nn.Linear(3, 2), [batch(0, 4, 3)])
 

@@ -415,6 +415,37 @@ def test_a_removed_pruner_stays_out():
     assert not cut_are_zero(pruner)  # nothing masks its gradient any more
 
 
+def test_one_pruner_at_a_time():
+    model = mlp()
+    pruner = Pruner(model, 0.3)
+    with pytest.raises(ValueError, match=r"call its remove\(\) first"):
+        BudgetedBroadcast(model, 0.5)
+    assert not any(m._forward_hooks for m in model.modules())
+    pruner.remove()
+    Pruner(model, 0.3, layers=["4"])
+    for _ in range(2):  # "0" is free each time
+        with pytest.raises(ValueError, match="'4' that another"):
+            Pruner(model, 0.5)
+    BudgetedBroadcast(model, 0.5, layers=["0", "2"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: BudgetedBroadcast(model, 0.1, min_degree=12),
+        lambda model: BudgetedBroadcast(model, 0.5, rescale="output"),
+        lambda model: BudgetedBroadcast(model, 0.5, sp_in=False, sp_out=True, layers=["0"]),
+        lambda model: Taylor(model.requires_grad_(False), 0.5),
+    ],
+)
+def test_a_pruner_that_is_refused_leaves_nothing_behind(make):
+    model = mlp()
+    with pytest.raises(ValueError, match="must"):
+        make(model)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    Pruner(model.requires_grad_(True), 0.5)
+
+
 def test_activations_that_no_module_sees_are_named():
     class Head(nn.Module):
         def __init__(self):
