@@ -17,6 +17,7 @@ from bbtheory.train.rescaling import FORMS, Rescaling
 from bbtheory.train.sharding import placed, whole
 
 if TYPE_CHECKING:
+    from bbtheory.train.masking import MaskedWeight
     from bbtheory.train.unit_report import PruningReport
 
 _GROWTH = ("random", "gradient")
@@ -147,14 +148,7 @@ class BudgetedBroadcast(Pruner):
 
         Where cut weights are forgotten, they rank below all others.
         """
-        scores = {}
-        for name, weight in self.weights.items():
-            values = weight.peek()
-            scores[name] = weight.per_link(values.abs()) if weight.by_channel else values
-            if weight.dormant is None:
-                dead = self._growth_score(name, scores[name])
-                scores[name] = torch.where(weight.mask, scores[name].abs().clamp(min=_ALIVE), dead * _DEAD)
-        return scores
+        return {name: self._score(name, weight) for name, weight in self.weights.items()}
 
     def choose(self) -> dict[str, torch.Tensor]:
         """Masks of this refresh."""
@@ -171,7 +165,7 @@ class BudgetedBroadcast(Pruner):
             both = [side for name in group for side in sides[name]]
             if len(self.kinds) == 2:
                 pairs = [(sides[name][0], sides[name][1]) for name in group]
-                chosen, self.d0 = both_actuators(pairs, density, self._line, self.min_degree)
+                chosen, self.d0 = both_actuators(pairs, density, self._line, self.min_degree, self.d0)
                 degrees = [side.degrees(chosen[i // 2]) for i, side in enumerate(both)]
             else:
                 degrees, self.d0 = one_actuator(both, density, self._line, self.min_degree)
@@ -193,10 +187,14 @@ class BudgetedBroadcast(Pruner):
     def sides(self) -> dict[str, list[Side]]:
         """The controlled sides of every weight with their on-rates and scores."""
         seen = {n: rules.resolved(s, k) for n, (s, k) in self.statistics().items() if k > 0}
-        scores = self.scores()
+        own = self.scores() if type(self).scores is not BudgetedBroadcast.scores else None
         found: dict[str, list[Side]] = {}
         for name, weight in self.weights.items():
             found[name] = []
+            # weights that compete by their size are read where they lie, beside their dormant values
+            apart = own is None and weight.can_exchange and not weight.by_channel
+            other = weight.dormant if apart else None
+            score = weight.parameter.detach() if apart else own[name] if own else self._score(name, weight)
             for kind in self.kinds:
                 rate = seen.get(name)
                 if kind == OUT:
@@ -206,7 +204,7 @@ class BudgetedBroadcast(Pruner):
                     if rate is not None:
                         fits = weight.n_in % rate.numel() == 0
                         rate = rate.repeat_interleave(weight.n_in // rate.numel()) if fits else None
-                found[name].append(Side(weight, kind, rate, scores[name]))
+                found[name].append(Side(weight, kind, rate, score, other=other))
         return found
 
     # -- state
@@ -253,7 +251,7 @@ class BudgetedBroadcast(Pruner):
                 )
                 # links once cut do not return under this rule
                 side.score = side.score.abs().masked_fill(~weight.mask, -1.0)
-                side.magnitude = False
+                side.magnitude, side.other = False, None
                 masks[name] &= side.mask(counts)
         return masks
 
@@ -280,6 +278,14 @@ class BudgetedBroadcast(Pruner):
                     "all links; give a larger traffic_budget or traffic_share",
                     stacklevel=2,
                 )
+
+    def _score(self, name: str, weight: MaskedWeight) -> torch.Tensor:
+        values = weight.peek()
+        score = weight.per_link(values.abs()) if weight.by_channel else values
+        if weight.dormant is None:
+            dead = self._growth_score(name, score)
+            score = torch.where(weight.mask, score.abs().clamp(min=_ALIVE), dead * _DEAD)
+        return score
 
     def _growth_score(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """Return scores in [0, 1) of cut links."""

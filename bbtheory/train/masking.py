@@ -17,6 +17,9 @@ from torch import nn
 
 from bbtheory.train.sharding import check_layout, is_sharded, placed, whole
 
+# below, compiled loops gain less than the half second that loading them takes
+_SMALL = 1 << 15
+
 GRANULARITIES = ("weight", "channel")
 DORMANT = ("stored", "zero")
 
@@ -186,12 +189,19 @@ class MaskedWeight:
                 f"mask of {self.name!r} must be boolean of shape {tuple(self.mask.shape)}, "
                 f"got {mask.dtype} of shape {tuple(mask.shape)}"
             )
+        weight, dormant = self.parameter.data, self.dormant
+        if values is None and dormant is not None and self.can_exchange and mask.is_contiguous():
+            from bbtheory.train import masking_kernel
+
+            old, new = self.mask.view(torch.uint8), mask.view(torch.uint8)
+            masking_kernel.exchange(*map(_flat, (old, new, weight, dormant)))
+            self.mask.copy_(mask)
+            return
         values = self.merge() if values is None else values
         self.mask.copy_(mask)
-        weight = self.parameter.data
         torch.mul(values, self._factor(), out=weight)
-        if self.dormant is not None:
-            torch.sub(values, weight, out=self.dormant)
+        if dormant is not None:
+            torch.sub(values, weight, out=dormant)
         self._merged = False
 
     @torch.no_grad()
@@ -201,7 +211,12 @@ class MaskedWeight:
 
     def clear_cut(self, values: torch.Tensor) -> None:
         """Set to zero, in place, what belongs to cut weights."""
-        values.mul_(self._factor())
+        if self._compiled(values):
+            from bbtheory.train import masking_kernel
+
+            masking_kernel.clear(_flat(values), _flat(self._factor()))
+        else:
+            values.mul_(self._factor())
 
     @torch.no_grad()
     def leaks(self) -> bool:
@@ -220,6 +235,25 @@ class MaskedWeight:
     def _factor(self) -> torch.Tensor:
         """The mask as 0 and 1 over the weights; multiplying by bytes is four times as fast as by bools."""
         return self.per_weight(self.mask.view(torch.uint8))
+
+    @property
+    def can_exchange(self) -> bool:
+        """Whether weights and dormant values may change places where they lie, without being merged."""
+        weight, dormant = self.parameter.detach(), self.dormant
+        return dormant is not None and not self._merged and self._compiled(weight) and self._compiled(dormant)
+
+    def _compiled(self, values: torch.Tensor) -> bool:
+        """Whether compiled loops may run over values of the weights, and gain more than they cost."""
+        return (
+            values.device.type == "cpu"
+            and values.dtype in (torch.float32, torch.float64)
+            and values.shape == self.mask.shape
+            and values.numel() >= _SMALL
+            and values.is_contiguous()
+            and self.mask.is_contiguous()
+            and not is_sharded(values)
+            and not torch.compiler.is_compiling()
+        )
 
     # -- hooks
 
@@ -296,7 +330,7 @@ class MaskedWeight:
             # accumulated gradients of cut weights are zero, so this is what the last backward pass added
             dead = gradient * (1 - self._factor())
             self.dead_gradient = dead if self.dead_gradient is None else self.dead_gradient.add_(dead)
-        gradient.mul_(self._factor())
+        self.clear_cut(gradient)
 
     def take_dead_gradient(self) -> torch.Tensor | None:
         """Return the recorded gradient of cut weights (zero at kept ones) and forget it."""
@@ -311,6 +345,11 @@ class MaskedWeight:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the hook behind: hooks of parameters are not copied, a copy attaches anew."""
         return {**self.__dict__, "_handle": None, "_hooked": None}
+
+
+def _flat(values: torch.Tensor) -> np.ndarray:
+    """View the memory of a contiguous tensor as one axis."""
+    return values.detach().view(-1).numpy()
 
 
 def count_kept(mask: torch.Tensor) -> int:
