@@ -135,6 +135,12 @@ class Activity:
         for name in ("total", "count", "health"):
             setattr(self, name, getattr(self, name).to(device))
 
+    def recover(self) -> None:
+        """Go on after what was not finite; sums that it has spoilt are forgotten."""
+        self.health.zero_()
+        if not bool(torch.isfinite(self.total).all()):
+            self.reset()
+
     def reset(self) -> None:
         """Forget everything seen."""
         for tensor in (self.total, self.count, self.health):

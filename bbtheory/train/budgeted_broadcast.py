@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from bbtheory.train.rescaling import FORMS, Rescaling
 from bbtheory.train.sharding import placed, whole
 
 if TYPE_CHECKING:
+    from bbtheory.train.masking import MaskedWeight
     from bbtheory.train.unit_report import PruningReport
 
 _GROWTH = ("random", "gradient")
@@ -61,7 +63,8 @@ class BudgetedBroadcast(Pruner):
     Raises
     ------
     ValueError
-        If an argument is outside its domain, or ``min_degree`` leaves no room for the density.
+        If an argument is outside its domain, ``min_degree`` leaves no room for the density, or no on-rate is
+        found that controls a degree.
 
     References
     ----------
@@ -115,15 +118,18 @@ class BudgetedBroadcast(Pruner):
             )
         self.tau = None if tau is None else validate.real("tau", tau, "(0, inf)")
         self.d0 = float("nan")
+        self._told = False  # of a traffic budget out of reach
         self.rescale = rescale
+        self.rescaling: Rescaling | None = None
         super().__init__(model, 1.0 if density is None else density, allocation=allocation, **settings)
         dormant = next(iter(self.weights.values())).dormant
         self.needs_gradient = dormant is None and growth == "gradient"
-        self._check_floor()
-        self.rescaling = None
-        if rescale is not None:
-            dims = {name: self.graph[name].unit_dim for name in self.weights}
-            self.rescaling = Rescaling(validate.choice("rescale", rescale, FORMS), self.weights, dims)
+        with self._or_removed():
+            self._check_seen()
+            self._check_floor()
+            if rescale is not None:
+                dims = {name: self.graph[name].unit_dim for name in self.weights}
+                self.rescaling = Rescaling(validate.choice("rescale", rescale, FORMS), self.weights, dims)
 
     @property
     def degree_kind(self) -> str:
@@ -142,14 +148,7 @@ class BudgetedBroadcast(Pruner):
 
         Where cut weights are forgotten, they rank below all others.
         """
-        scores = {}
-        for name, weight in self.weights.items():
-            values = weight.peek()
-            scores[name] = weight.per_link(values.abs()) if weight.by_channel else values
-            if weight.dormant is None:
-                dead = self._growth_score(name, scores[name])
-                scores[name] = torch.where(weight.mask, scores[name].abs().clamp(min=_ALIVE), dead * _DEAD)
-        return scores
+        return {name: self._score(name, weight) for name, weight in self.weights.items()}
 
     def choose(self) -> dict[str, torch.Tensor]:
         """Masks of this refresh."""
@@ -166,7 +165,7 @@ class BudgetedBroadcast(Pruner):
             both = [side for name in group for side in sides[name]]
             if len(self.kinds) == 2:
                 pairs = [(sides[name][0], sides[name][1]) for name in group]
-                chosen, self.d0 = both_actuators(pairs, density, self._line, self.min_degree)
+                chosen, self.d0 = both_actuators(pairs, density, self._line, self.min_degree, self.d0)
                 degrees = [side.degrees(chosen[i // 2]) for i, side in enumerate(both)]
             else:
                 degrees, self.d0 = one_actuator(both, density, self._line, self.min_degree)
@@ -188,10 +187,14 @@ class BudgetedBroadcast(Pruner):
     def sides(self) -> dict[str, list[Side]]:
         """The controlled sides of every weight with their on-rates and scores."""
         seen = {n: rules.resolved(s, k) for n, (s, k) in self.statistics().items() if k > 0}
-        scores = self.scores()
+        own = self.scores() if type(self).scores is not BudgetedBroadcast.scores else None
         found: dict[str, list[Side]] = {}
         for name, weight in self.weights.items():
             found[name] = []
+            # weights that compete by their size are read where they lie, beside their dormant values
+            apart = own is None and weight.can_exchange and not weight.by_channel
+            other = weight.dormant if apart else None
+            score = weight.parameter.detach() if apart else own[name] if own else self._score(name, weight)
             for kind in self.kinds:
                 rate = seen.get(name)
                 if kind == OUT:
@@ -201,7 +204,7 @@ class BudgetedBroadcast(Pruner):
                     if rate is not None:
                         fits = weight.n_in % rate.numel() == 0
                         rate = rate.repeat_interleave(weight.n_in // rate.numel()) if fits else None
-                found[name].append(Side(weight, kind, rate, scores[name]))
+                found[name].append(Side(weight, kind, rate, score, other=other))
         return found
 
     # -- state
@@ -248,7 +251,7 @@ class BudgetedBroadcast(Pruner):
                 )
                 # links once cut do not return under this rule
                 side.score = side.score.abs().masked_fill(~weight.mask, -1.0)
-                side.magnitude = False
+                side.magnitude, side.other = False, None
                 masks[name] &= side.mask(counts)
         return masks
 
@@ -267,6 +270,22 @@ class BudgetedBroadcast(Pruner):
             budget = self.traffic_share * self.wanted_density * full
         if budget > 0 and self.beta is not None:
             self.beta = rules.ascend_beta(self.beta, traffic, budget, _ASCENT_RATE)
+            if self.beta == rules.BETA_RANGE[0] and traffic > budget and not self._told:
+                self._told = True
+                warnings.warn(
+                    f"a traffic of {budget:.6g} links per step cannot be met at density "
+                    f"{self.wanted_density:g}: the least is about {traffic:.6g}, where the rarest units have "
+                    "all links; give a larger traffic_budget or traffic_share",
+                    stacklevel=2,
+                )
+
+    def _score(self, name: str, weight: MaskedWeight) -> torch.Tensor:
+        values = weight.peek()
+        score = weight.per_link(values.abs()) if weight.by_channel else values
+        if weight.dormant is None:
+            dead = self._growth_score(name, score)
+            score = torch.where(weight.mask, score.abs().clamp(min=_ALIVE), dead * _DEAD)
+        return score
 
     def _growth_score(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """Return scores in [0, 1) of cut links."""
@@ -279,6 +298,26 @@ class BudgetedBroadcast(Pruner):
         # drawn whole in every process, so that all draw the same
         drawn = torch.rand(like.shape, generator=self.generator).to(like.device, like.dtype)
         return placed(drawn, like)
+
+    def _check_seen(self) -> None:
+        """Refuse a model none of whose units has an on-rate, and name activations that cannot be seen."""
+        fed = any(n in self.activities for name in self.weights for n in self.graph[name].inputs)
+        own = any(name in self.activities for name in self.weights)
+        if self.rule != "uniform" and not (IN in self.kinds and own) and not (OUT in self.kinds and fed):
+            lacks_inputs = self.activities and OUT in self.kinds
+            raise ValueError(
+                f"{'inputs' if lacks_inputs else 'activations'} must be given as "
+                f"{{layer: {'layer' if lacks_inputs else 'module'}}}: "
+                f"no on-rate was found that controls {', '.join(self.weights)}, and without one all degrees "
+                "are those of rule='uniform'"
+            )
+        unseen = [name for name in self.weights if self.graph[name].unseen]
+        if unseen and self.rule != "uniform":
+            warnings.warn(
+                f"the activation after {', '.join(unseen)} is called as a function where no module sees it: "
+                "their units get uniform degrees; make it a module, such as nn.ReLU",
+                stacklevel=3,
+            )
 
     def _check_floor(self) -> None:
         """Refuse a floor that leaves no room for the density; on-rates can only raise what it takes."""

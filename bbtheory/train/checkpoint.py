@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from bbtheory.train.pruner import Pruner
 
 VERSION = 1
+_PARTS = (
+    "step", "n_refreshes", "optimizer_seen", "enforce_each_step", "check_leaks", "generator", "weights",
+    "activities", "history", "extra",
+)  # fmt: skip
 
 
 def pack(pruner: Pruner) -> dict[str, Any]:
@@ -90,6 +94,9 @@ def unpack(pruner: Pruner, state: Mapping[str, Any]) -> None:
 def _check(pruner: Pruner, state: Mapping[str, Any]) -> None:
     if not isinstance(state, Mapping) or "kind" not in state or state.get("version") != VERSION:
         raise ValueError(f"state must be one of a pruner, version {VERSION}, got something else")
+    lacking = [part for part in _PARTS if part not in state]
+    if lacking:
+        raise ValueError(f"state must be whole, got one without {', '.join(lacking)}")
     if state["kind"] != type(pruner).__name__:
         raise ValueError(f"state must be one of {type(pruner).__name__}, got one of {state['kind']}")
     for part, ours in (("weights", pruner.weights), ("activities", pruner.activities)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ class Side:
     """The units on one side of a layer's weight: those that receive (rows) or those that send (columns).
 
     ``on_rate`` is None where the units have none; ``score`` is the score of the links, in the mask's shape,
-    compared by its size unless ``magnitude`` is False.
+    compared by its size unless ``magnitude`` is False; where ``other`` is given, which is zero wherever the
+    score is not, their sum is.
     """
 
     weight: MaskedWeight
@@ -31,6 +33,7 @@ class Side:
     on_rate: torch.Tensor | None
     score: torch.Tensor
     magnitude: bool = True
+    other: torch.Tensor | None = None
 
     @property
     def n_units(self) -> int:
@@ -56,13 +59,15 @@ class Side:
 
     def mask(self, counts: torch.Tensor) -> torch.Tensor:
         """Keep the best links of each unit, as many as it is given."""
-        weight, score = self.weight, self.score
-        if self.kind == IN:
-            return keep_rows(weight.rows(score), counts, magnitude=self.magnitude).reshape(score.shape)
-        if score.dim() == 2 and weight.groups == 1:  # columns are read where they lie
-            return keep_largest(score, counts, dim=0, magnitude=self.magnitude)
-        by_unit = keep_largest(weight.columns(score), counts, magnitude=self.magnitude)
-        return weight.from_columns(by_unit)
+        weight, score, other = self.weight, self.score, self.other
+        if self.kind == OUT and not (score.dim() == 2 and weight.groups == 1):
+            units = weight.columns(score if other is None else score + other)
+            return weight.from_columns(keep_largest(units, counts, magnitude=self.magnitude))
+        rest = None if other is None else weight.rows(other)
+        if self.kind == OUT:  # columns are read where they lie
+            return keep_largest(score, counts, dim=0, magnitude=self.magnitude, other=rest)
+        kept = keep_rows(weight.rows(score), counts, magnitude=self.magnitude, other=rest)
+        return kept.reshape(score.shape)
 
 
 @dataclass
@@ -136,13 +141,18 @@ def one_actuator(
 
 
 def both_actuators(
-    pairs: Sequence[tuple[Side, Side]], density: float, line: Line, min_degree: int
+    pairs: Sequence[tuple[Side, Side]],
+    density: float,
+    line: Line,
+    min_degree: int,
+    guess: float = math.nan,
 ) -> tuple[list[torch.Tensor], float]:
     """Masks that keep what both sides keep, at one d0 common to all, and that d0.
 
     Degrees are rounded down, so the kept links grow with d0 one after the other; d0 is bisected until they
-    meet density x weights, and links that come in at the same d0 are taken in order of index. A side without
-    on-rates keeps the mean share of the measured ones, evenly.
+    meet density x weights, and links that come in at the same d0 are taken in order of index. The first d0
+    that is tried is the ``guess``, such as that of the last refresh. A side without on-rates keeps the mean
+    share of the measured ones, evenly.
     """
     weights = [pair[0].weight for pair in pairs]
     total = sum(w.mask.numel() * w.link_size for w in weights)
@@ -180,7 +190,9 @@ def both_actuators(
         if same and units is not None and units.changes_once(low, high):
             break
         knob = low + (high - low) * lack / (lack + excess)
-        if not low < knob < high:
+        if low < guess < high:
+            knob, guess = guess, math.nan
+        elif not low < knob < high:
             knob = 0.5 * (low + high)
         masks = masks_at(knob)
         n = size(masks)

@@ -41,6 +41,7 @@ class Layer:
     unit_dim: int = -1
     site: Site | None = None
     inputs: tuple[str, ...] = ()
+    unseen: bool = False  # whether an activation follows that no module sees
 
     @property
     def parameter(self) -> nn.Parameter:
@@ -98,12 +99,18 @@ def name_layer(graph: dict[str, Layer], entry: tuple[nn.Module, str], model: nn.
     Raises
     ------
     ValueError
-        If the module is not part of the model, or it has no such parameter of two or more axes.
+        If the module is not part of the model, is a transposed convolution, or has no such parameter of two
+        or more axes.
     """
     module, parameter = entry
     name = next((name for name, part in model.named_modules() if part is module), None)
     if name is None:
         raise ValueError(f"layers must name modules of the model, got {type(module).__name__} outside it")
+    if isinstance(module, nn.modules.conv._ConvTransposeNd):
+        raise ValueError(
+            f"layers must have a row of weights per unit that receives, got {type(module).__name__} "
+            f"{name!r}, whose rows are units that send"
+        )
     weight = module._parameters.get(parameter)
     if weight is None or weight.dim() < 2:
         raise ValueError(
@@ -172,7 +179,7 @@ def place_activities(
         module = modules.get(activation) if isinstance(activation, str) else activation
         if module is None or all(module is not m for m in modules.values()):
             raise ValueError(f"activations must name modules of the model, got {activation!r} for {layer!r}")
-        graph[layer].site = Site(module, "output")
+        graph[layer].site, graph[layer].unseen = Site(module, "output"), False
     for layer, sources in (inputs or {}).items():
         names = (sources,) if isinstance(sources, str) else tuple(sources)
         _known("inputs", [layer, *names], graph)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -83,8 +84,10 @@ class MaskedModel:
         self.reduce: distributed.Reduce = distributed.sum_over_processes
         self._enforce_each_step = False
         self._check_leaks = False
+        self._removed = False
         self._watch = OptimizerWatch(self.weights.values(), optimizer)
-        self._attach()
+        with self._or_removed():
+            self._attach()
 
     # -- what is kept
 
@@ -137,6 +140,7 @@ class MaskedModel:
 
     def remove(self) -> None:
         """Take every hook out: a plain model is left, cut weights zero, with the state_dict of its class."""
+        self._removed = True
         for weight in self.weights.values():
             weight.detach()
         for activity in self.activities.values():
@@ -227,10 +231,20 @@ class MaskedModel:
             else:
                 copied = copy.deepcopy(value, memo)
             setattr(twin, name, copied)
-        twin._attach()
+        if not twin._removed:
+            twin._attach()
         return twin
 
     # -- inside
+
+    @contextmanager
+    def _or_removed(self) -> Iterator[None]:
+        """Take every hook out where a pruner cannot be made, so that another may be."""
+        try:
+            yield
+        except BaseException:
+            self.remove()
+            raise
 
     def _attach(self) -> None:
         remove_dead_taps(self.model)
@@ -259,6 +273,10 @@ class MaskedModel:
         if any(is_sharded(weight.mask) for weight in self.weights.values()):
             reshard(self.model)
 
+    def _require_attached(self) -> None:
+        if self._removed:
+            raise ValueError("a pruner must not step or refresh after remove(): make a new one of the model")
+
     def _require_seen(self) -> None:
         if self.activities and all(float(activity.count) == 0.0 for activity in self.activities.values()):
             raise ValueError(
@@ -275,7 +293,7 @@ class MaskedModel:
         self.reduce(flags)  # what one process has met all refuse
         sick = [name for name, flag in zip(self.activities, flags, strict=True) if float(flag) > 0]
         for name in sick:  # a later refresh judges what is seen from now on
-            self.activities[name].health.zero_()
+            self.activities[name].recover()
         if sick:
             raise NonFiniteError(
                 f"activations of layer {sick[0]!r} must be finite numbers, got others: {stays}"
@@ -289,8 +307,8 @@ class MaskedModel:
                 self._enforce_each_step = True
                 warnings.warn(
                     f"the optimizer moves cut weights of {', '.join(leaking)} without a gradient (it mixes "
-                    "the entries of a weight, or something else writes to it): masks are enforced after "
-                    "every step, at the cost of one more pass",
+                    "the entries of a weight, steps after the pruner does, or something else writes to it): "
+                    "masks are enforced after every step, at the cost of one more pass",
                     stacklevel=4,
                 )
         self._check_leaks = False

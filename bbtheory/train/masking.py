@@ -17,6 +17,9 @@ from torch import nn
 
 from bbtheory.train.sharding import check_layout, is_sharded, placed, whole
 
+# below, compiled loops gain less than the half second that loading them takes
+_SMALL = 1 << 15
+
 GRANULARITIES = ("weight", "channel")
 DORMANT = ("stored", "zero")
 
@@ -186,12 +189,19 @@ class MaskedWeight:
                 f"mask of {self.name!r} must be boolean of shape {tuple(self.mask.shape)}, "
                 f"got {mask.dtype} of shape {tuple(mask.shape)}"
             )
+        weight, dormant = self.parameter.data, self.dormant
+        if values is None and dormant is not None and self.can_exchange and mask.is_contiguous():
+            from bbtheory.train import masking_kernel
+
+            old, new = self.mask.view(torch.uint8), mask.view(torch.uint8)
+            masking_kernel.exchange(*map(_flat, (old, new, weight, dormant)))
+            self.mask.copy_(mask)
+            return
         values = self.merge() if values is None else values
         self.mask.copy_(mask)
-        weight = self.parameter.data
         torch.mul(values, self._factor(), out=weight)
-        if self.dormant is not None:
-            torch.sub(values, weight, out=self.dormant)
+        if dormant is not None:
+            torch.sub(values, weight, out=dormant)
         self._merged = False
 
     @torch.no_grad()
@@ -201,13 +211,18 @@ class MaskedWeight:
 
     def clear_cut(self, values: torch.Tensor) -> None:
         """Set to zero, in place, what belongs to cut weights."""
-        values.mul_(self._factor())
+        if self._compiled(values):
+            from bbtheory.train import masking_kernel
+
+            masking_kernel.clear(_flat(values), _flat(self._factor()))
+        else:
+            values.mul_(self._factor())
 
     @torch.no_grad()
     def leaks(self) -> bool:
         """Whether a cut weight is not zero."""
-        # cut weights times the complement of the mask: NaN counts as a leak
-        return bool(whole(self.parameter.detach().mul(1 - self._factor()).ne_(0).any()))
+        # compared before it is masked: NaN counts as a leak where it is cut, and not where it is kept
+        return bool(whole(self.parameter.detach().ne(0).mul(1 - self._factor()).any()))
 
     def finite(self) -> bool:
         """Whether all weights are finite numbers."""
@@ -220,6 +235,25 @@ class MaskedWeight:
     def _factor(self) -> torch.Tensor:
         """The mask as 0 and 1 over the weights; multiplying by bytes is four times as fast as by bools."""
         return self.per_weight(self.mask.view(torch.uint8))
+
+    @property
+    def can_exchange(self) -> bool:
+        """Whether weights and dormant values may change places where they lie, without being merged."""
+        weight, dormant = self.parameter.detach(), self.dormant
+        return dormant is not None and not self._merged and self._compiled(weight) and self._compiled(dormant)
+
+    def _compiled(self, values: torch.Tensor) -> bool:
+        """Whether compiled loops may run over values of the weights, and gain more than they cost."""
+        return (
+            values.device.type == "cpu"
+            and values.dtype in (torch.float32, torch.float64)
+            and values.shape == self.mask.shape
+            and values.numel() >= _SMALL
+            and values.is_contiguous()
+            and self.mask.is_contiguous()
+            and not is_sharded(values)
+            and not torch.compiler.is_compiling()
+        )
 
     # -- hooks
 
@@ -242,15 +276,32 @@ class MaskedWeight:
             self.dormant = self.dormant.to(weight.device, weight.dtype)
 
     def attach(self) -> bool:
-        """Follow the parameter, and mask its gradient from now on; return whether that is new."""
+        """Follow the parameter, and mask the gradient that it has from now on; return whether that is new.
+
+        Raises
+        ------
+        ValueError
+            If another pruner masks it, or it is sharded in another way than by rows.
+        """
         self.follow()
         weight = self.parameter
         if self._hooked is not weight:
             self.detach()
+            if not weight.requires_grad:  # frozen: hooked once it is trained
+                return False
+            if any(self._is_masking(hook) for hook in (weight._post_accumulate_grad_hooks or {}).values()):
+                raise ValueError(
+                    f"model must not be pruned already, got a weight {self.name!r} that another pruner "
+                    "masks: call its remove() first"
+                )
             self._handle = weight.register_post_accumulate_grad_hook(self._mask_gradient)
             self._hooked = weight
             return True
         return False
+
+    @staticmethod
+    def _is_masking(hook: Any) -> bool:
+        return isinstance(getattr(hook, "__self__", None), MaskedWeight)
 
     def _move_rows(self, weight: torch.Tensor) -> None:
         """Take the layout of a parameter that was sharded, or gathered, since."""
@@ -279,7 +330,7 @@ class MaskedWeight:
             # accumulated gradients of cut weights are zero, so this is what the last backward pass added
             dead = gradient * (1 - self._factor())
             self.dead_gradient = dead if self.dead_gradient is None else self.dead_gradient.add_(dead)
-        gradient.mul_(self._factor())
+        self.clear_cut(gradient)
 
     def take_dead_gradient(self) -> torch.Tensor | None:
         """Return the recorded gradient of cut weights (zero at kept ones) and forget it."""
@@ -294,6 +345,11 @@ class MaskedWeight:
     def __getstate__(self) -> dict[str, Any]:
         """Leave the hook behind: hooks of parameters are not copied, a copy attaches anew."""
         return {**self.__dict__, "_handle": None, "_hooked": None}
+
+
+def _flat(values: torch.Tensor) -> np.ndarray:
+    """View the memory of a contiguous tensor as one axis."""
+    return values.detach().view(-1).numpy()
 
 
 def count_kept(mask: torch.Tensor) -> int:

@@ -37,9 +37,12 @@ class Measured(Ranked):
         self.batches = validate.integer("batches", batches, "[1, inf)")
         self.recorders: dict[str, Recorder] = {}
         super().__init__(model, density, **settings)
-        recorders = {name: self.recorder(weight) for name, weight in self.weights.items()}
-        self.recorders = {name: recorder for name, recorder in recorders.items() if recorder is not None}
-        self._listen()
+        with self._or_removed():
+            for name, weight in self.weights.items():
+                recorder = self.recorder(weight)
+                if recorder is not None:
+                    self.recorders[name] = recorder
+            self._listen()
 
     def recorder(self, weight: MaskedWeight) -> Recorder | None:
         """What listens for one weight, if anything has to."""

@@ -84,7 +84,8 @@ def measure_model(
     Raises
     ------
     ValueError
-        If the loader is empty, no layer is followed by an activation, or an argument is outside its domain.
+        If the loader gives no samples or something else than tensors, activations are not finite, no layer
+        is followed by an activation, or an argument is outside its domain.
     """
     validate.choice("on", on, DEFINITIONS)
     graph = find_layers(validate.instance("model", model, nn.Module))
@@ -111,6 +112,11 @@ def measure_model(
                     forward(model, batch)
                 else:
                     x = batch[0] if isinstance(batch, (tuple, list)) else batch
+                    if not torch.is_tensor(x):
+                        raise ValueError(
+                            "forward must be given where the loader's batches are neither tensors nor start "
+                            f"with one, got {type(x).__name__}"
+                        )
                     model(x.to(device))
     finally:
         for activity in activities.values():
@@ -119,6 +125,11 @@ def measure_model(
             module.training = mode
     if n_batches == 0:
         raise ValueError("loader must give at least one batch, got none")
+    for name, activity in activities.items():
+        if not bool(torch.isfinite(activity.health)):
+            raise ValueError(f"activations of layer {name!r} must be finite numbers, got others")
+    if not any(activity.count > 0 for activity in activities.values()):
+        raise ValueError(f"loader must give samples that reach {', '.join(activities)}, got none")
     rates = {n: (a.total / a.count).cpu().to(torch.float64) for n, a in activities.items() if a.count > 0}
     return unit_table(graph, weights, rates, granularity)
 

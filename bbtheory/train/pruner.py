@@ -192,10 +192,11 @@ class Pruner(MaskedModel):
         Raises
         ------
         ValueError
-            If nothing has run forward in training mode yet.
+            If nothing has run forward in training mode yet, or the pruner was removed.
         NonFiniteError
             If a refresh is due and weights or activations are not finite: masks stay as they are.
         """
+        self._require_attached()
         if not self._watch.take_step():
             for weight in self.weights.values():
                 weight.drop_broken_gradient()
@@ -221,9 +222,12 @@ class Pruner(MaskedModel):
 
         Raises
         ------
+        ValueError
+            If the pruner was removed.
         NonFiniteError
             If weights or activations are not finite: masks stay as they are.
         """
+        self._require_attached()
         self._attach_weights()
         self._require_finite(self.step_count)
         if self.needs_gradient:
@@ -268,11 +272,23 @@ class Pruner(MaskedModel):
         saliency = self.saliency() if saliency is None else saliency
         self.history = self.history.extended(self.step_count, saliency, self.current_density, accuracy)
 
-    def report(self) -> PruningReport:
-        """Density, on-rates, traffic, balance, bytes and multiply-adds, per layer and unit."""
+    def report(self, example_input: Any = None) -> PruningReport:
+        """Density, on-rates, traffic, balance, bytes and multiply-adds, per layer and unit.
+
+        Parameters
+        ----------
+        example_input : Tensor or tuple, optional
+            Arguments of one call, samples first, where the model is: it tells how many output positions each
+            layer has per sample, and so the multiply-adds of a sample.
+
+        Raises
+        ------
+        ValueError
+            If the example holds no tensor of samples.
+        """
         from bbtheory.train.unit_report import report_of
 
-        return report_of(self)
+        return report_of(self, example_input)
 
     def _pool_gradients(self) -> None:
         """Sum what was recorded of cut weights over processes; FSDP has done so for shards."""

@@ -78,6 +78,11 @@ class GradientRecorder(Recorder):
         self.count = self.count.to(parameter.device)
         if self._hooked is not parameter:
             self.detach()
+            if not parameter.requires_grad:
+                raise ValueError(
+                    f"layers must be trained where gradients are measured: {self.weight.name!r} is frozen; "
+                    "exclude it"
+                )
             # a hook of the tensor itself sees one backward pass alone, before it is accumulated
             self._handle = parameter.register_hook(self._add)
             self._hooked = parameter

@@ -32,6 +32,7 @@ def keep_largest(
     *,
     dim: int = 1,
     magnitude: bool = False,
+    other: Tensor | None = None,
     out: Tensor | None = None,
 ) -> Tensor:
     """Keep exactly the largest so many scores of each row: sum_j mask[r, j] = counts[r].
@@ -51,6 +52,9 @@ def keep_largest(
         (its fan-out).
     magnitude : bool
         Compare |score| in place of score; no array of magnitudes is made.
+    other : Tensor, optional
+        Of the shape, type and device of ``score``, and zero wherever that is not: their sum is compared. On
+        the CPU no array of sums is made where magnitudes are compared and both are contiguous.
     out : Tensor of bool, shape (n_rows, n_columns), optional
         Where to write the mask. If a NaN is met its content is undefined.
 
@@ -63,7 +67,7 @@ def keep_largest(
     ------
     ValueError
         If ``score`` is no matrix of floats or holds a NaN, if ``counts`` are no integers, too many or too
-        few of them or out of range, if ``dim`` is neither 0 nor 1, if ``out`` does not fit.
+        few of them or out of range, if ``dim`` is neither 0 nor 1, if ``other`` or ``out`` does not fit.
 
     Notes
     -----
@@ -80,6 +84,15 @@ def keep_largest(
             f"got {out.dtype} of shape {tuple(out.shape)} on {out.device}"
         )
     score = score.detach()
+    if other is not None:
+        if (other.shape, other.dtype, other.device) != (score.shape, score.dtype, score.device):
+            raise ValueError(
+                f"other must be as score is, {score.dtype} of shape {tuple(score.shape)} on {score.device}, "
+                f"got {other.dtype} of shape {tuple(other.shape)} on {other.device}"
+            )
+        other = other.detach()
+        if not (magnitude and _is_compiled(score) and score.is_contiguous() and other.is_contiguous()):
+            score, other = score + other, None
     turned = score.t().is_contiguous() and not score.is_contiguous()
     if turned:  # the rows of a transposed tensor are columns in memory
         score, dim = score.t(), 1 - dim
@@ -88,7 +101,7 @@ def keep_largest(
     mask = (
         target if target is not None and target.is_contiguous() else torch.empty_like(score, dtype=torch.bool)
     )
-    line = _select(score, counts, dim, magnitude, mask) if score.numel() else -1
+    line = _select(score, other, counts, dim, magnitude, mask) if score.numel() else -1
     if line >= 0:
         raise ValueError(f"score must be numbers, got nan in {'row' if dim != turned else 'column'} {line}")
     if target is not None and target is not mask:
@@ -172,15 +185,22 @@ def _infinity(kind: torch.dtype) -> int:
     return int(torch.tensor(torch.inf, dtype=kind).view(_BITS[kind]))
 
 
-def _select(score: Tensor, counts: Tensor, dim: int, magnitude: bool, mask: Tensor) -> int:
+def _is_compiled(score: Tensor) -> bool:
+    return score.device.type == "cpu" and score.numel() >= _SMALL
+
+
+def _select(
+    score: Tensor, other: Tensor | None, counts: Tensor, dim: int, magnitude: bool, mask: Tensor
+) -> int:
     """Fill ``mask``, contiguous as ``score`` is; return the row or column with a NaN, or -1."""
     kind = score.dtype
-    if score.device.type == "cpu" and score.numel() >= _SMALL:
+    if _is_compiled(score):
         from bbtheory.train import selection_kernel
 
         select = selection_kernel.select_rows if dim else selection_kernel.select_columns
         bits = score.view(_BITS[kind]).numpy()
-        return select(bits, counts.numpy(), bits.dtype.type(_infinity(kind)), magnitude, mask.numpy())
+        rest = bits if other is None else other.view(_BITS[kind]).numpy()
+        return select(bits, rest, counts.numpy(), bits.dtype.type(_infinity(kind)), magnitude, mask.numpy())
     if score.is_cuda and importlib.util.find_spec("triton") is not None:
         from bbtheory.train import selection_triton_kernel
 

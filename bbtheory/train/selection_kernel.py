@@ -1,12 +1,14 @@
 """The selection of selection.py as compiled loops over a tensor's own memory; loaded where it pays.
 
 Numbers are compared by their bits: those of a non-negative IEEE number, read as an integer, are in the
-order of the numbers themselves. One bisection over integers so serves every float type, and it vectorises.
+order of the numbers themselves. One search over integers so serves every float type, and it vectorises.
 The keys keep the numbers' own width: wider ones would halve the lanes.
 
 Each ``select_`` takes bits (C-contiguous integers of the floats' width), ``infinity`` (the bits of +inf,
 same type) and ``magnitude`` (compare |x| in place of x), fills ``out`` (bool, same shape) and returns the
-row, column or part in which it found a NaN, or -1; ``out`` is then not to be used.
+row, column or part in which it found a NaN, or -1; ``out`` is then not to be used. Rows and columns are those
+of ``bits | other``: where one of two numbers is zero, that is the size of the other one, and ``bits`` itself
+where there is one array only.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ from numba import njit
 _TILE = 32
 # a power of two between the columns of a tile would put all of them into the same few sets of the cache
 _PAD = 24
-# steps of a bisection between looks at the keys left in its bracket: one value tied in many places ends it
+# probes by interpolation before halves; a way to a probe that still fits 64 bits
+_INTERPOLATED = 8
+_FAR = 2.0**62
+# probes between looks at the keys left in its bracket: one value tied in many places ends it
 _TIGHTEN = 8
 # bits told apart in one pass over all tensors: counts of 2^16 digits stay in the second-level cache
 _DIGIT = 16
@@ -61,29 +66,36 @@ def _tightened(keys, lower, last):
 
 
 @njit(cache=True, error_model="numpy")
-def _threshold(keys, low, high, k):
+def _threshold(keys, low, high, k, guess):
     """Return (t, extra): the k largest are the keys >= t but the last ``extra`` of those equal to t.
 
-    Bisection between ``low``, the smallest key, which all reach, and ``high`` + 1, which none does. It ends
-    as soon as k keys reach the middle, mostly after few more than log2(n) steps, or where the bracket holds
-    a single value, which is tied then.
+    The bracket lies between ``low``, the smallest key, which all reach, and ``high`` + 1, which none does. It
+    ends as soon as k keys reach a probe, or where it holds a single value, which is tied then. Probes are the
+    ``guess``, such as the last row's threshold, then where a straight line through the counts at both ends
+    meets k; after the first few the middle, which bounds their number.
     """
     lower, upper = low, high + 1
     if k == 0:
         return upper, 0
     if k == keys.size:
         return lower, 0
-    reached = keys.size
+    reached, beyond = keys.size, 0
     step = 0
     while lower + 1 < upper:
-        middle = (lower >> 1) + (upper >> 1) + (lower & upper & 1)  # the difference of two keys may overflow
-        n = _reaching(keys, keys.dtype.type(middle))
+        probe = (lower >> 1) + (upper >> 1) + (lower & upper & 1)  # the difference of two keys may overflow
+        if step == 0:
+            probe = guess if lower < guess < upper else probe
+        elif step < _INTERPOLATED:
+            way = (float(upper) - float(lower)) * ((reached - k) / (reached - beyond))
+            line = lower + np.int64(min(way, _FAR))
+            probe = line if lower < line < upper else probe
+        n = _reaching(keys, keys.dtype.type(probe))
         if n == k:
-            return middle, 0
+            return probe, 0
         if n > k:
-            lower, reached = middle, n
+            lower, reached = probe, n
         else:
-            upper = middle
+            upper, beyond = probe, n
         step += 1
         if step % _TIGHTEN == 0:
             lower, upper = _tightened(keys, keys.dtype.type(lower), keys.dtype.type(upper - 1))
@@ -104,63 +116,66 @@ def _keep(keys, t, extra, out):
 
 
 @njit(cache=True, error_model="numpy")
-def select_rows(bits, counts, infinity, magnitude, out):
+def select_rows(bits, other, counts, infinity, magnitude, out):
     """Keep the ``counts[r]`` largest of each row."""
     n_rows, n = bits.shape
     largest = bits.dtype.type(np.iinfo(bits.dtype).max)
     keys = np.empty(n, bits.dtype)
+    t = np.int64(0)
     for r in range(n_rows):
         for i in range(n):
-            keys[i] = _key(bits[r, i], largest, magnitude)
+            keys[i] = _key(bits[r, i] | other[r, i], largest, magnitude)
         low, high = _range(keys)
         if high > infinity or low < -infinity:
             return r
-        t, extra = _threshold(keys, low, high, counts[r])
+        t, extra = _threshold(keys, low, high, counts[r], t)
         _keep(keys, keys.dtype.type(t), extra, out[r])
     return -1
 
 
 @njit(cache=True, error_model="numpy")
-def _gather(bits, first, last, largest, magnitude, tile):
+def _gather(bits, other, first, last, largest, magnitude, tile):
     """Write the keys of some columns into the rows of ``tile``."""
     for i in range(bits.shape[0]):
-        line = bits[i, first:last]  # contiguous for the compiler, which a slice of columns is not
+        # contiguous for the compiler, which a slice of columns is not
+        line, rest = bits[i, first:last], other[i, first:last]
         if line.size == _TILE:  # a constant length is unrolled: five times as fast
             for c in range(_TILE):
-                tile[c, i] = _key(line[c], largest, magnitude)
+                tile[c, i] = _key(line[c] | rest[c], largest, magnitude)
         else:
             for c in range(line.size):
-                tile[c, i] = _key(line[c], largest, magnitude)
+                tile[c, i] = _key(line[c] | rest[c], largest, magnitude)
 
 
 @njit(cache=True, error_model="numpy")
-def _spread(bits, first, last, thresholds, largest, magnitude, out):
+def _spread(bits, other, first, last, thresholds, largest, magnitude, out):
     """Write the mask of some columns, whose lines of the tensor are in the cache still."""
     for i in range(bits.shape[0]):
-        line, kept = bits[i, first:last], out[i, first:last]
+        line, rest, kept = bits[i, first:last], other[i, first:last], out[i, first:last]
         for c in range(line.size):
-            kept[c] = bits.dtype.type(_key(line[c], largest, magnitude)) >= thresholds[c]
+            kept[c] = bits.dtype.type(_key(line[c] | rest[c], largest, magnitude)) >= thresholds[c]
 
 
 @njit(cache=True, error_model="numpy")
-def select_columns(bits, counts, infinity, magnitude, out):
+def select_columns(bits, other, counts, infinity, magnitude, out):
     """Keep the ``counts[c]`` largest of each column, tile by tile: gathered, then searched as rows are."""
     n, n_columns = bits.shape
     largest = bits.dtype.type(np.iinfo(bits.dtype).max)
     tile = np.empty((_TILE, n + _PAD), bits.dtype)
     thresholds = np.empty(_TILE, bits.dtype)
     extra = np.empty(_TILE, np.int64)
+    t = np.int64(0)
     for first in range(0, n_columns, _TILE):
         last = min(first + _TILE, n_columns)
-        _gather(bits, first, last, largest, magnitude, tile)
+        _gather(bits, other, first, last, largest, magnitude, tile)
         for c in range(last - first):
             keys = tile[c, :n]
             low, high = _range(keys)
             if high > infinity or low < -infinity:
                 return first + c
-            t, extra[c] = _threshold(keys, low, high, counts[first + c])
+            t, extra[c] = _threshold(keys, low, high, counts[first + c], t)
             thresholds[c] = bits.dtype.type(t)
-        _spread(bits, first, last, thresholds, largest, magnitude, out)
+        _spread(bits, other, first, last, thresholds, largest, magnitude, out)
         for c in range(last - first):
             i = n
             while extra[c] > 0:

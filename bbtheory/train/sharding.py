@@ -60,10 +60,18 @@ def placed(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return _joined(own_rows(tensor, like), like, tensor) if is_sharded(like) else whole(tensor)
 
 
-def keep_rows(score: torch.Tensor, counts: torch.Tensor, *, magnitude: bool = False) -> torch.Tensor:
+def keep_rows(
+    score: torch.Tensor,
+    counts: torch.Tensor,
+    *,
+    magnitude: bool = False,
+    other: torch.Tensor | None = None,
+) -> torch.Tensor:
     """`keep_largest` within rows (n_rows, n_columns), each process in its own; counts are of all rows."""
     if not is_sharded(score):
-        return keep_largest(score, counts, magnitude=magnitude)
+        return keep_largest(score, counts, magnitude=magnitude, other=other)
+    if other is not None:
+        score = score + other
     local = score.to_local()  # type: ignore[attr-defined]
     mask = keep_largest(local, own_rows(counts, score), magnitude=magnitude)
     return _joined(mask, score, score)

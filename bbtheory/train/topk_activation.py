@@ -159,7 +159,7 @@ class TopKActivation(Pruner):
         self.verify()
         return self.report()
 
-    def report(self) -> PruningReport:
+    def report(self, example_input: Any = None) -> PruningReport:
         """See `Pruner.report`; the note says what is sparse."""
         from dataclasses import replace
 
@@ -168,7 +168,7 @@ class TopKActivation(Pruner):
             "may be active for one sample, others for the next. Every count above is of weights. Gates cost "
             "time; dense hardware multiplies by the zeros."
         )
-        return replace(super().report(), note=note)
+        return replace(super().report(example_input), note=note)
 
     def remove(self) -> None:
         """See `Pruner.remove`; the model is ungated then."""

@@ -123,6 +123,7 @@ class _Reader:
             layer = self.graph[self.layer(node)]  # type: ignore[index]
             if node in activations and layer.site is None:
                 layer.site = self.site(activations[node])
+                layer.unseen = layer.site is None
             read = {
                 a for source in node.args[:1] if isinstance(source, fx.Node) for a in self.backwards(source)
             }

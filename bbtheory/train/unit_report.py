@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
+from torch import nn
 
 from bbtheory.records import Record
 from bbtheory.tables import format_table
 from bbtheory.theory.entropy import inactivity_log_odds
+from bbtheory.train.layers import CONVOLUTIONS
 from bbtheory.train.masking import MaskedWeight
 from bbtheory.train.measurement import COLUMNS, UnitTable, unit_table
 
@@ -28,9 +31,10 @@ _INDEX_BYTES = 4  # of a column index and of a row pointer in a compressed-row f
 
 @dataclass(frozen=True, eq=False)
 class LayerReport(Record):
-    """One pruned layer. Multiply-adds are per sample and output position (a convolution has many)."""
+    """One pruned layer. Multiply-adds are per output position; a convolution or a sequence has many."""
 
     KIND: ClassVar[str] = "layer_report"
+    DERIVED: ClassVar[tuple[str, ...]] = ("sample_multiply_adds", "kept_sample_multiply_adds")
 
     layer: str
     n_weights: int
@@ -42,12 +46,23 @@ class LayerReport(Record):
     sparse_bytes: int
     multiply_adds: int
     kept_multiply_adds: int
+    positions: float  # output positions per sample, NaN without an example input
     on_rate: float  # mean over its units, NaN without one
     traffic: float  # sum a_i k_i, k_i the fan-out; links per step, NaN without on-rates
     balance_slope: (
         float  # of ln((1-a)/a) over the controlled degree, units on a bound left out; nats per link
     )
     balance_r_squared: float
+
+    @property
+    def sample_multiply_adds(self) -> float:
+        """Multiply-adds per sample, dense."""
+        return self.multiply_adds * self.positions
+
+    @property
+    def kept_sample_multiply_adds(self) -> float:
+        """Multiply-adds per sample with kept weights; on dense hardware none is saved."""
+        return self.kept_multiply_adds * self.positions
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +143,7 @@ class PruningReport(Record):
             "as sparse": "sparse_bytes",
             "mult-adds": "multiply_adds",
             "kept m-a": "kept_multiply_adds",
+            "positions": "positions",
         }
         rows = [[getattr(layer, name) for name in columns.values()] for layer in self.layers]
         return format_table(list(columns), rows)
@@ -142,12 +158,16 @@ class PruningReport(Record):
         return "\n".join([head, "", self.table(), "", self.note])
 
 
-def report_of(pruner: Pruner) -> PruningReport:
-    """Return the report of a pruner's model as it is now."""
+def report_of(pruner: Pruner, example_input: Any = None) -> PruningReport:
+    """Return the report of a pruner's model as it is now, with positions where an example input is given."""
     granularity = "channel" if any(w.by_channel for w in pruner.weights.values()) else "weight"
     units = unit_table(pruner.graph, pruner.weights, pruner.on_rates(), granularity)
     kind = getattr(pruner, "degree_kind", "fan_out")
-    layers = tuple(_layer(name, weight, units, kind) for name, weight in pruner.weights.items())
+    positions = {} if example_input is None else _positions(pruner, example_input)
+    layers = tuple(
+        _layer(name, weight, units, kind, positions.get(name, float("nan")))
+        for name, weight in pruner.weights.items()
+    )
     n_parameters = sum(p.numel() for p in pruner.model.parameters())
     n_kept = sum(layer.n_kept for layer in layers)
     beta = getattr(pruner, "beta", None)
@@ -167,7 +187,39 @@ def report_of(pruner: Pruner) -> PruningReport:
     )
 
 
-def _layer(name: str, weight: MaskedWeight, units: UnitTable, kind: str) -> LayerReport:
+def _positions(pruner: Pruner, example_input: Any) -> dict[str, float]:
+    """Output positions per sample of each layer in one call; what is called as a function is not seen."""
+    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    samples = next((a.shape[0] for a in arguments if torch.is_tensor(a) and a.dim() and a.shape[0]), None)
+    if samples is None:
+        raise ValueError("example_input must hold a tensor with samples on its first axis, got none")
+    found: dict[str, float] = {}
+    handles = []
+    was_training = {module: module.training for module in pruner.model.modules()}
+
+    def count(name: str, n_out: int) -> Any:
+        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+            found[name] = found.get(name, 0.0) + output.numel() / n_out / samples
+
+        return hook
+
+    try:
+        for name, weight in pruner.weights.items():
+            for module, parameter in weight.owners:
+                if parameter == "weight" and isinstance(module, (nn.Linear, *CONVOLUTIONS)):
+                    handles.append(module.register_forward_hook(count(name, weight.n_out)))
+        pruner.model.eval()
+        with torch.no_grad():
+            pruner.model(*arguments)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in was_training.items():
+            module.training = mode
+    return found
+
+
+def _layer(name: str, weight: MaskedWeight, units: UnitTable, kind: str, positions: float) -> LayerReport:
     parameter = weight.parameter
     n_weights, n_kept = parameter.numel(), weight.n_kept
     own = np.array([layer == name for layer in units.layer], dtype=bool)
@@ -187,6 +239,7 @@ def _layer(name: str, weight: MaskedWeight, units: UnitTable, kind: str) -> Laye
         sparse_bytes=n_kept * (parameter.element_size() + _INDEX_BYTES) + (weight.n_out + 1) * _INDEX_BYTES,
         multiply_adds=n_weights,
         kept_multiply_adds=n_kept,
+        positions=positions,
         on_rate=float(units.on_rate[own].mean()) if seen else float("nan"),
         traffic=float(units.traffic[own].sum()) if seen else float("nan"),
         balance_slope=slope,

@@ -192,6 +192,16 @@ def test_automatic_beta_meets_its_traffic_budget():
         assert traffic == pytest.approx(470.0, rel=0.01)
 
 
+def test_a_traffic_budget_out_of_reach_is_told():
+    model = mlp(widths=(6, 8, 5))
+    pruner = BudgetedBroadcast(model, 0.4, interval=1, traffic_budget=1e-3)
+    pruner.beta = 1.1e-6
+    model(batch(0, 64, 6))
+    with pytest.warns(UserWarning, match="cannot be met at density 0.4"):
+        pruner.step()
+    pruner.step()  # told once
+
+
 def test_dormant_values_return():
     """A cut weight larger than a kept one comes back with the value it had."""
     model = nn.Sequential(nn.Linear(6, 4, bias=False))
@@ -297,6 +307,29 @@ def test_report_and_unit_table(tmp_path):
     assert type(report).load(_saved(report, tmp_path)) == report
 
 
+def test_bytes_and_multiply_adds_by_hand():
+    model = ConvNet()
+    pruner = BudgetedBroadcast(model, 0.4, warmup=1)
+    model(batch(0, 8, 3, 8, 8))
+    pruner.refresh()
+    assert np.isnan(pruner.report().layers[0].sample_multiply_adds)
+    seen = pruner.on_rates()
+    report = pruner.report(batch(1, 2, 3, 8, 8))
+    layers = {layer.layer: layer for layer in report.layers}
+    # output height x width x kernel x channels in per group x channels out
+    dense = {"conv1": 8 * 8 * 9 * 3 * 8, "conv2": 4 * 4 * 9 * 2 * 12, "fc1": 48 * 16, "fc2": 16 * 5}
+    assert {name: layer.sample_multiply_adds for name, layer in layers.items()} == dense
+    kept = int(model.conv2.weight.detach().ne(0).sum())
+    assert layers["conv2"].kept_sample_multiply_adds == 16 * kept
+    conv2 = layers["conv2"]
+    assert (conv2.weight_bytes, conv2.mask_bytes, conv2.dormant_bytes) == (4 * 216, 216, 4 * 216)
+    assert conv2.sparse_bytes == kept * (4 + 4) + 13 * 4
+    assert model.training
+    assert all(torch.equal(seen[name], rates) for name, rates in pruner.on_rates().items())
+    with pytest.raises(ValueError, match="example_input"):
+        pruner.report(())
+
+
 def _saved(record, folder):
     record.save(folder / "report.json")
     return folder / "report.json"
@@ -311,8 +344,14 @@ def test_measure_model_leaves_the_model_as_it_was():
     x = torch.cat([batch(0, 8, 20), batch(1, 8, 20)])
     assert table.on_rate[:40].tolist() == (model[0](x) > 0).double().mean(0).tolist()
     assert not any(m._forward_hooks for m in model.modules())
-    with pytest.raises(ValueError, match="loader"):
-        measure_model(model, [])
+    for loader, message in (
+        ([], "at least one batch"),
+        ([batch(0, 0, 20)], "samples that reach 0, 2"),
+        ([{"x": batch(0, 4, 20)}], "forward must be given"),
+        ([torch.full((2, 20), float("nan"))], "activations of layer '0'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure_model(model, loader)
     with pytest.raises(ValueError, match="activations must be given"):
         measure_model(nn.Linear(3, 2), [batch(0, 4, 3)])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from bbtheory.train import BudgetedBroadcast, NonFiniteError, Pruner
+from bbtheory.train import BudgetedBroadcast, NonFiniteError, Pruner, Taylor
 from small_models import Attention, ConvNet, batch, cut_are_zero, mlp, train
 
 OPTIMIZERS = {
@@ -22,6 +22,20 @@ OPTIMIZERS = {
     "nadam": lambda p: torch.optim.NAdam(p, 1e-2),
     "rprop": lambda p: torch.optim.Rprop(p, 1e-3),
 }
+
+
+UPWARDS = nn.Sequential(nn.ConvTranspose2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3))
+
+
+class DataDependent(nn.Module):
+    """What runs depends on the data, so that it cannot be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(20, 8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x if x.sum() > 0 else -x)))
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -346,21 +360,105 @@ def test_nan_weights_refuse_a_refresh():
     assert all(torch.equal(w.mask, before[name]) for name, w in pruner.weights.items())
 
 
-def test_nan_activations_refuse_a_refresh():
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("on", ["positive", "threshold", "soft"])
+def test_broken_activations_refuse_a_refresh(on, bad):
     model = mlp()
-    pruner = BudgetedBroadcast(model, 0.3, interval=4, warmup=4)
+    pruner = BudgetedBroadcast(model, 0.3, interval=4, warmup=4, on=on)
     for step in range(1, 4):
         model(batch(step, 16, 20))
         pruner.step()
-    model(torch.full((2, 20), float("nan")))
+    model(torch.full((2, 20), bad))
     with pytest.raises(NonFiniteError, match="activations of layer '0'"):
         pruner.step()
     assert pruner.current_density == 1.0
     for step in range(5, 9):  # what is seen later counts again
-        pruner.activities["2"].health.zero_()
         model(batch(step, 16, 20))
         pruner.step()
     assert pruner.current_density == 0.3
+    assert all(torch.isfinite(rates).all() for rates in pruner.on_rates().values())
+
+
+def test_frozen_layers_are_pruned_and_may_thaw():
+    model = mlp()
+    model[2].weight.requires_grad_(False)
+    pruner = BudgetedBroadcast(model, 0.3, interval=4, warmup=4)
+    train(
+        model,
+        torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.05),
+        pruner,
+        steps=range(1, 7),
+    )
+    before = model[2].weight.detach().clone()
+    assert pruner.current_density == 0.3
+    assert cut_are_zero(pruner)
+    model.requires_grad_(True)
+    for step in range(7, 12):
+        train(model, torch.optim.SGD(model.parameters(), 0.05), pruner, steps=[step])
+        assert cut_are_zero(pruner)
+    assert not torch.equal(before, model[2].weight)
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="'0' is frozen; exclude it"):
+        Taylor(model, 0.5)
+
+
+def test_a_removed_pruner_stays_out():
+    model = mlp()
+    pruner = Pruner(model, 0.3)
+    optimizer = OPTIMIZERS["sgd"](model.parameters())
+    train(model, optimizer, pruner, steps=[1])
+    pruner.remove()
+    for act in (pruner.step, pruner.refresh, copy.deepcopy(pruner).step):
+        with pytest.raises(ValueError, match=r"after remove\(\)"):
+            act()
+    train(model, optimizer, steps=[2])
+    assert not cut_are_zero(pruner)  # nothing masks its gradient any more
+
+
+def test_one_pruner_at_a_time():
+    model = mlp()
+    pruner = Pruner(model, 0.3)
+    with pytest.raises(ValueError, match=r"call its remove\(\) first"):
+        BudgetedBroadcast(model, 0.5)
+    assert not any(m._forward_hooks for m in model.modules())
+    pruner.remove()
+    Pruner(model, 0.3, layers=["4"])
+    for _ in range(2):  # "0" is free each time
+        with pytest.raises(ValueError, match="'4' that another"):
+            Pruner(model, 0.5)
+    BudgetedBroadcast(model, 0.5, layers=["0", "2"])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: BudgetedBroadcast(model, 0.1, min_degree=12),
+        lambda model: BudgetedBroadcast(model, 0.5, rescale="output"),
+        lambda model: BudgetedBroadcast(model, 0.5, sp_in=False, sp_out=True, layers=["0"]),
+        lambda model: Taylor(model.requires_grad_(False), 0.5),
+    ],
+)
+def test_a_pruner_that_is_refused_leaves_nothing_behind(make):
+    model = mlp()
+    with pytest.raises(ValueError, match="must"):
+        make(model)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+    Pruner(model.requires_grad_(True), 0.5)
+
+
+def test_activations_that_no_module_sees_are_named():
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(20, 8), nn.Linear(8, 8), nn.Linear(8, 5)
+
+        def forward(self, x):
+            x = torch.relu(self.first(x))
+            return self.last(torch.relu(x + self.second(x)).mean(0))
+
+    with pytest.warns(UserWarning, match="the activation after second is called as a function"):
+        pruner = BudgetedBroadcast(Head(), 0.5)
+    assert list(pruner.activities) == ["first"]
 
 
 def test_finish_projects_to_the_density():
@@ -377,9 +475,14 @@ def test_verify_names_the_layer():
     pruner = Pruner(model, 0.2)
     pruner.refresh()
     pruner.verify()
-    with torch.no_grad():
-        model[2].weight.add_(1.0)
-    with pytest.raises(ValueError, match="layer '2'"):
+    cut = tuple(torch.nonzero(~pruner.weights["2"].mask)[0])
+    kept = tuple(torch.nonzero(pruner.weights["2"].mask)[0])
+    for value in (1e-30, float("nan"), float("inf")):
+        model[2].weight.data[cut] = value
+        with pytest.raises(ValueError, match="layer '2'"):
+            pruner.verify()
+        model[2].weight.data[cut] = 0.0
+        model[2].weight.data[kept] = value  # no concern of the mask
         pruner.verify()
 
 
@@ -419,6 +522,11 @@ def test_verify_names_the_layer():
         (lambda: BudgetedBroadcast(mlp(), 0.5, activations={"0": "9"}), "activations"),
         (lambda: BudgetedBroadcast(mlp(), 0.5, inputs={"0": "9"}), "inputs"),
         (lambda: BudgetedBroadcast(mlp(), 0.5, allocation="row"), "allocation"),
+        (lambda: Pruner(mlp(), "0.3"), "density must be a number"),
+        (lambda: Pruner(UPWARDS, 0.5, layers=[(UPWARDS[0], "weight")]), "a row of weights per unit"),
+        (lambda: BudgetedBroadcast(mlp(widths=(4, 3)), 0.5), "activations must be given as {layer: module}"),
+        (lambda: BudgetedBroadcast(DataDependent(), 0.5), "activations must be given"),
+        (lambda: BudgetedBroadcast(mlp(), 0.5, sp_in=False, sp_out=True, layers=["0"]), "inputs must be given"),
     ],
 )  # fmt: skip
 def test_bad_input(make, message):
@@ -433,7 +541,7 @@ def test_step_before_any_forward():
 
 def test_a_checkpoint_of_another_architecture():
     pruner = BudgetedBroadcast(mlp(), 0.5)
-    for other in (mlp(widths=(20, 41, 30, 5)), mlp(widths=(20, 5)), Attention()):
+    for other in (mlp(widths=(20, 41, 30, 5)), mlp(widths=(20, 8, 5)), Attention()):
         before = pruner.weights["0"].mask.clone()
         with pytest.raises(ValueError, match="same architecture"):
             pruner.load_state_dict(BudgetedBroadcast(other, 0.5).state_dict())
@@ -442,6 +550,10 @@ def test_a_checkpoint_of_another_architecture():
         pruner.load_state_dict(Pruner(mlp(), 0.5).state_dict())
     with pytest.raises(ValueError, match="one of a pruner"):
         pruner.load_state_dict(mlp().state_dict())
+    torn = pruner.state_dict()
+    del torn["weights"]
+    with pytest.raises(ValueError, match="without weights"):
+        pruner.load_state_dict(torn)
 
 
 # -- the course

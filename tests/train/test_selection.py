@@ -151,6 +151,24 @@ def test_roads_agree_on_a_layer():
             assert torch.equal(kept.sum(dim), counts)
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("magnitude", [True, False])
+def test_two_halves_compete_as_their_sum(kind, dtype, magnitude, road):
+    generator = torch.Generator().manual_seed(9)
+    score = kind((37, 53), generator).to(dtype)
+    here = torch.rand(score.shape, generator=generator) < 0.4
+    # a weight that was cut by a product with 0 is -0 where it was negative
+    nothing = torch.zeros_like(score).copysign(score)
+    first, second = torch.where(here, score, nothing), torch.where(here, nothing, score)
+    for dim in (0, 1):
+        counts = draw_counts(score.shape[1 - dim], score.shape[dim], generator)
+        wanted = keep_largest(score, counts, dim=dim, magnitude=magnitude)
+        for one, other in ((first, second), (first.t().contiguous().t(), second)):
+            got = keep_largest(one, counts, dim=dim, magnitude=magnitude, other=other)
+            assert torch.equal(got, wanted)
+
+
 def test_writes_into_out(road):
     score = torch.randn(6, 8, generator=torch.Generator().manual_seed(4))
     want = keep_largest(score, 3)
@@ -200,6 +218,8 @@ NAN = torch.tensor([[1.0, 2.0, 3.0], [0.0, 1.0, float("nan")]])
         ((ONES, torch.tensor([1, 1, 1])), {}, r"counts must have shape \(2,\), got \(3,\)"),
         ((ONES, 1), {"out": torch.ones(2, 3)}, "out must be a bool tensor"),
         ((ONES, 1), {"out": torch.ones(3, 2, dtype=torch.bool)}, "out must be a bool tensor"),
+        ((ONES, 1), {"other": ONES[:1]}, "other must be as score is"),
+        ((NAN, 1), {"magnitude": True, "other": 0 * ONES}, "score must be numbers, got nan in row 1"),
         ((NAN, 1), {}, "score must be numbers, got nan in row 1"),
         ((-NAN, 1), {}, "score must be numbers, got nan in row 1"),
         ((NAN, 1), {"magnitude": True}, "score must be numbers, got nan in row 1"),
