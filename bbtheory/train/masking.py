@@ -18,7 +18,7 @@ from torch import nn
 from bbtheory.train.sharding import check_layout, is_sharded, placed, whole
 
 # below, compiled loops gain less than the half second that loading them takes
-_SMALL = 1 << 15
+_SMALL = 1 << 12
 
 GRANULARITIES = ("weight", "channel")
 DORMANT = ("stored", "zero")

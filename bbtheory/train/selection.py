@@ -23,7 +23,7 @@ _BITS = {
     torch.float16: torch.int16,
 }
 # below, the compiled loops gain less than the half second that loading them takes
-_SMALL = 1 << 15
+_SMALL = 1 << 12
 
 
 def keep_largest(

@@ -56,6 +56,18 @@ def _range(keys):
 
 
 @njit(cache=True, error_model="numpy")
+def _load(bits, other, largest, magnitude, keys):
+    """Write the keys of one row; return the smallest and the largest."""
+    low, high = largest, -largest
+    for i in range(bits.size):
+        key = _key(bits[i] | other[i], largest, magnitude)
+        keys[i] = key
+        low = min(low, key)
+        high = max(high, key)
+    return np.int64(low), np.int64(high)
+
+
+@njit(cache=True, error_model="numpy")
 def _tightened(keys, lower, last):
     """Return the smallest key >= lower, and the largest <= last plus 1."""
     low, high = last, lower
@@ -123,9 +135,7 @@ def select_rows(bits, other, counts, infinity, magnitude, out):
     keys = np.empty(n, bits.dtype)
     t = np.int64(0)
     for r in range(n_rows):
-        for i in range(n):
-            keys[i] = _key(bits[r, i] | other[r, i], largest, magnitude)
-        low, high = _range(keys)
+        low, high = _load(bits[r], other[r], largest, magnitude, keys)
         if high > infinity or low < -infinity:
             return r
         t, extra = _threshold(keys, low, high, counts[r], t)
