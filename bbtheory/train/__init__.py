@@ -24,7 +24,7 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
-    "MissingDataError": "data",
+    "MissingDataError": "packs",
     "alone": "distributed",
     "Processes": "distributed",
     "RigL": "dynamic",
@@ -74,7 +74,6 @@ if TYPE_CHECKING:
     from .compaction import CompactReport as CompactReport
     from .compaction import compact as compact
     from .data import Dataset as Dataset
-    from .data import MissingDataError as MissingDataError
     from .data import load_data as load_data
     from .distributed import Processes as Processes
     from .distributed import alone as alone
@@ -87,6 +86,7 @@ if TYPE_CHECKING:
     from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
+    from .packs import MissingDataError as MissingDataError
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks

@@ -8,11 +8,8 @@ y_test) or the four IDX files as published, plain or .gz, in ``NAME/`` or in tor
 from __future__ import annotations
 
 import gzip
-import hashlib
-import lzma
 import math
 import os
-import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,9 +18,12 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.train.packs import MissingDataError, data_folder, read_pack, verify
 
 NAMES = ("digits", "mnist", "fashion_mnist")
 PARTS = ("x_train", "y_train", "x_test", "y_test")
+
+_ARRAYS = {part: ("uint8", 3 if part.startswith("x") else 1) for part in PARTS}
 
 # sha256 over the bytes (uint8) of x_train, y_train, x_test, y_test, one after the other
 CHECKSUMS = {
@@ -57,10 +57,6 @@ _IDX_FILES = {
 }
 _LARGEST = 2**31  # bytes an IDX header may announce; the sets read here have 47 million
 _DIGITS_TEST = 5  # every fifth digit is for testing: scikit-learn's order runs through the writers
-
-
-class MissingDataError(FileNotFoundError):
-    """A data set is not where it should be; the message says what to put where."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,14 +122,7 @@ def load_data(name: str = "digits", data_root: str | os.PathLike[str] | None = N
         arrays, source = _digits(), "scikit-learn's digits"
     else:
         arrays, source = _read(name, data_root)
-    digest = hashlib.sha256()
-    for part in PARTS:
-        digest.update(np.ascontiguousarray(arrays[part], dtype=np.uint8).tobytes())
-    if digest.hexdigest() != CHECKSUMS[name]:
-        raise ValueError(
-            f"{source} must be the original {name}: sha256 {CHECKSUMS[name][:12]}..., got "
-            f"{digest.hexdigest()[:12]}... (over x_train, y_train, x_test, y_test)"
-        )
+    checksum = verify(source, name, (arrays[part].astype(np.uint8) for part in PARTS), CHECKSUMS[name])
     return Dataset(
         name=name,
         x_train=arrays["x_train"],
@@ -142,7 +131,7 @@ def load_data(name: str = "digits", data_root: str | os.PathLike[str] | None = N
         y_test=arrays["y_test"].astype(np.int64),
         white=16 if name == "digits" else 255,
         class_names=CLASS_NAMES[name],
-        checksum=digest.hexdigest(),
+        checksum=checksum,
     )
 
 
@@ -157,19 +146,14 @@ def _digits() -> dict[str, np.ndarray]:
 
 def _read(name: str, data_root: str | os.PathLike[str] | None) -> tuple[dict[str, np.ndarray], str]:
     """Return the arrays of a data set and where they were found."""
-    given = data_root if data_root is not None else os.environ.get("BBTHEORY_DATA")
     wanted = (
         f"put {name}.npz (arrays {', '.join(PARTS)}) or the four IDX files ({_IDX_FILES['x_train'][0]}[.gz], "
         f"...) in {name}/"
     )
-    if not given:
-        raise MissingDataError(f"{name} needs a data folder: {wanted} and name the folder by BBTHEORY_DATA")
-    root = Path(given)
-    if not root.is_dir():
-        raise MissingDataError(f"the data folder {root} is not there: {wanted} in it")
+    root = data_folder(name, data_root, wanted)
     pack = root / f"{name}.npz"
     if pack.is_file():
-        return _read_npz(pack), str(pack)
+        return read_pack(pack, _ARRAYS), str(pack)
     for folder in (root / name, root / _TORCHVISION[name]):
         paths = {part: _idx_path(folder, part) for part in PARTS}
         found = {part: path for part, path in paths.items() if path is not None}
@@ -187,26 +171,6 @@ def _idx_path(folder: Path, part: str) -> Path | None:
             if path.is_file():
                 return path
     return None
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is not a zip archive")
-        with np.load(path, allow_pickle=False) as archive:
-            lacking = [part for part in PARTS if part not in archive]
-            if lacking:
-                raise ValueError(f"it has no array {lacking[0]!r}; its arrays are {', '.join(archive.files)}")
-            arrays = {part: archive[part] for part in PARTS}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
-        raise ValueError(f"{path} must be an npz file of {', '.join(PARTS)}: {error}") from None
-    for part, array in arrays.items():
-        n_axes = 3 if part.startswith("x") else 1
-        if array.dtype != np.uint8 or array.ndim != n_axes:
-            raise ValueError(
-                f"{path}: {part} must be uint8 with {n_axes} axes, got {array.dtype} of shape {array.shape}"
-            )
-    return arrays
 
 
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:

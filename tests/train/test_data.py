@@ -142,7 +142,7 @@ def test_damaged_gzip_files(tmp_path, damage):
             lambda p, a: np.savez(p, **(a | {"x_test": a["x_test"] / 255.0})),
             "x_test must be uint8 with 3 axes, got",
         ),
-        (lambda p, a: np.savez(p, **(a | {"y_test": a["x_test"]})), "y_test must be uint8 with 1 axes"),
+        (lambda p, a: np.savez(p, **(a | {"y_test": a["x_test"]})), "y_test must be uint8 with 1 axis"),
         (lambda p, a: np.savez(p, **(a | {"x_test": np.array([{}])})), "must be an npz file"),  # a pickle
     ],
 )
