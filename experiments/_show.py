@@ -37,7 +37,7 @@ def _tables(result: Any, seconds: Sequence[float]) -> list[str]:
         value = getattr(result, field.name)
         rows = _rows(value)
         if rows is not None:
-            rows = _timed(rows, seconds)
+            rows = _timed(rows, seconds) if field.name == "rows" else rows
             header = list(rows[0])
             tables.append(f"{field.name}\n" + format_table(header, [[r[h] for h in header] for r in rows]))
         elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
