@@ -104,7 +104,9 @@ class BudgetedBroadcast(Pruner):
             raise ValueError("sp_in or sp_out must be True, got neither")
         self.kinds = tuple(kind for kind, wanted in ((IN, sp_in), (OUT, sp_out)) if wanted)
         self.rule = validate.choice("rule", rule, (*rules.RULES, rules.THRESHOLD))
-        self.automatic = isinstance(beta, str) and validate.choice("beta", beta, ("auto",)) == "auto"
+        if isinstance(beta, str) and beta != "auto":
+            raise ValueError(f"beta must be a number in (0, inf) or 'auto', got {beta!r}")
+        self.automatic = isinstance(beta, str)
         self.beta = None if isinstance(beta, str) else validate.real("beta", beta, "(0, inf)")
         self.traffic_budget = None if traffic_budget is None else validate.real(
             "traffic_budget", traffic_budget, "(0, inf)"
