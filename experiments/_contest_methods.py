@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from bbtheory.train import Pruner
 
+_SILENT_BELOW = 0.01  # on-rate; of bb_in_awake
 _MEASURED_STEPS = 4  # before a refresh that listens to gradients or inputs
 
 
@@ -77,6 +78,7 @@ def make_pruner(task: Any, model: nn.Module, config: Any, n_steps: int) -> Prune
         sp_out=method in ("bb_out", "bb_both"),
         rule=ABLATIONS.get(method, "balance"),
         beta=1.0,
+        silent_below=_SILENT_BELOW if method == "bb_in_awake" else 0.0,
         allocation="layer",
         ema_decay=config.ema_decay,
         **common,

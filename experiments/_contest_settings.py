@@ -7,7 +7,7 @@ from typing import Any
 
 from bbtheory import validate
 
-BB = ("bb_in", "bb_out", "bb_both")
+BB = ("bb_in", "bb_out", "bb_both", "bb_in_awake")
 ABLATIONS = {"bb_activity": "activity", "bb_equal_traffic": "equal_traffic", "bb_uniform": "uniform"}
 GRADUAL = ("magnitude", "wanda", "taylor", "gradient")
 METHODS = ("dense", "random", *GRADUAL, "set", "rigl", "topk_activation", *BB, *ABLATIONS)

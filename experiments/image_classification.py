@@ -102,7 +102,7 @@ SMOKE = Config(
     most_units=16,
     seeds=(0,),
 )
-CPU = Config(methods=(*CPU_METHODS, "bb_uniform"), densities=CPU_DENSITIES)
+CPU = Config(methods=(*CPU_METHODS, "bb_in_awake", "bb_uniform"), densities=CPU_DENSITIES)
 GPU = Config(
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
