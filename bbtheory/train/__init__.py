@@ -24,6 +24,10 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
+    "load_librispeech": "data_speech",
+    "load_spoken_digits": "data_speech",
+    "ReadSpeech": "data_speech",
+    "SpokenDigits": "data_speech",
     "MissingDataError": "packs",
     "alone": "distributed",
     "Processes": "distributed",
@@ -36,6 +40,9 @@ _EXPORTS = {
     "UnitTable": "measurement",
     "lenet_300_100": "models",
     "mlp": "models",
+    "ctc_loss": "models_speech",
+    "greedy_decode": "models_speech",
+    "SpeechEncoder": "models_speech",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -56,7 +63,18 @@ _EXPORTS = {
     "TrainingRun": "training_run",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
+    "connect_digits": "utterances",
+    "ConnectedDigits": "utterances",
+    "features_of": "utterances",
+    "LogMel": "utterances",
+    "SpeechBatches": "utterances",
+    "Utterances": "utterances",
+    "zipf": "utterances",
     "Wanda": "wanda",
+    "align_words": "word_errors",
+    "count_word_errors": "word_errors",
+    "frequency_buckets": "word_errors",
+    "WordErrors": "word_errors",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -75,6 +93,10 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
+    from .data_speech import ReadSpeech as ReadSpeech
+    from .data_speech import SpokenDigits as SpokenDigits
+    from .data_speech import load_librispeech as load_librispeech
+    from .data_speech import load_spoken_digits as load_spoken_digits
     from .distributed import Processes as Processes
     from .distributed import alone as alone
     from .dynamic import SET as SET
@@ -86,6 +108,9 @@ if TYPE_CHECKING:
     from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
+    from .models_speech import SpeechEncoder as SpeechEncoder
+    from .models_speech import ctc_loss as ctc_loss
+    from .models_speech import greedy_decode as greedy_decode
     from .packs import MissingDataError as MissingDataError
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
@@ -107,7 +132,18 @@ if TYPE_CHECKING:
     from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
+    from .utterances import ConnectedDigits as ConnectedDigits
+    from .utterances import LogMel as LogMel
+    from .utterances import SpeechBatches as SpeechBatches
+    from .utterances import Utterances as Utterances
+    from .utterances import connect_digits as connect_digits
+    from .utterances import features_of as features_of
+    from .utterances import zipf as zipf
     from .wanda import Wanda as Wanda
+    from .word_errors import WordErrors as WordErrors
+    from .word_errors import align_words as align_words
+    from .word_errors import count_word_errors as count_word_errors
+    from .word_errors import frequency_buckets as frequency_buckets
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 
-from bbtheory import validate
 from bbtheory.train.packs import MissingDataError, data_folder, read_pack, verify
 from bbtheory.train.seeding import stream_seed
 
@@ -93,7 +92,9 @@ class SpokenDigits:
 
     def waveform(self, i: int) -> np.ndarray:
         """Samples of one recording as float32 in [-1, 1)."""
-        return self.samples[self.offsets[i] : self.offsets[i + 1]].astype(np.float32) / np.float32(_FULL_SCALE)
+        return self.samples[self.offsets[i] : self.offsets[i + 1]].astype(np.float32) / np.float32(
+            _FULL_SCALE
+        )
 
 
 def load_spoken_digits(
@@ -180,7 +181,9 @@ def _check(source: object, arrays: dict[str, np.ndarray]) -> None:
             f"{source}: offsets must rise from 0 to {n_samples} in {n + 1} entries, got {offsets.size}"
         )
     if n == 0 or arrays["labels"].max() >= N_DIGITS:
-        raise ValueError(f"{source}: labels must be digits 0 to 9, got up to {arrays['labels'].max(initial=0)}")
+        raise ValueError(
+            f"{source}: labels must be digits 0 to 9, got up to {arrays['labels'].max(initial=0)}"
+        )
     if arrays["speakers"].max() >= arrays["speaker_names"].size:
         raise ValueError(
             f"{source}: speakers must be below the {arrays['speaker_names'].size} names, got "
@@ -413,7 +416,9 @@ def load_librispeech(
             texts.append(text)
             speakers.append(transcript.parent.parent.name)
     if not paths:
-        raise MissingDataError(f"{folder} holds no utterances: put SPEAKER/CHAPTER/*.flac and *.trans.txt there")
+        raise MissingDataError(
+            f"{folder} holds no utterances: put SPEAKER/CHAPTER/*.flac and *.trans.txt there"
+        )
     return ReadSpeech(folder.name, 16000, tuple(paths), tuple(texts), tuple(speakers))
 
 

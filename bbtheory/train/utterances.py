@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -241,6 +242,50 @@ class Utterances:
 
     def __len__(self) -> int:
         return len(self.features)
+
+
+class Source(Protocol):
+    """Utterances whose sound can be asked for."""
+
+    def __len__(self) -> int: ...
+
+    def waveform(self, i: int) -> np.ndarray: ...
+
+
+def features_of(
+    source: Source,
+    features: LogMel,
+    words: Sequence[Sequence[str]],
+    targets: Sequence[Sequence[int]],
+    dtype: torch.dtype = torch.float32,
+) -> Utterances:
+    """Compute the features of utterances, normalised one by one.
+
+    Parameters
+    ----------
+    source : such as `ConnectedDigits` or `ReadSpeech`
+    features : LogMel
+        At the rate of the source.
+    words, targets : sequence of sequences
+        Of each utterance, see `Utterances`.
+    dtype : torch.dtype
+        Of the features; torch.float16 for large sets.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many words or targets as utterances.
+    """
+    if not len(source) == len(words) == len(targets):
+        raise ValueError(
+            f"words and targets must be as many as utterances, {len(source)}, got {len(words)} and "
+            f"{len(targets)}"
+        )
+    return Utterances(
+        tuple(normalised(features(source.waveform(i))).to(dtype) for i in range(len(source))),
+        tuple(torch.tensor(list(symbols), dtype=torch.int64) for symbols in targets),
+        tuple(tuple(said) for said in words),
+    )
 
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

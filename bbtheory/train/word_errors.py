@@ -12,12 +12,11 @@ import numpy as np
 from bbtheory.records import Record
 
 BUCKETS = ("head", "middle", "tail")
+_COUNTS = ("words", "substitutions", "deletions", "insertions")
 _HEAD, _MIDDLE = 90.0, 50.0  # percentiles of the counts of word types
 
 
-def align_words(
-    reference: Sequence[str], hypothesis: Sequence[str]
-) -> list[tuple[str | None, str | None]]:
+def align_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str | None, str | None]]:
     """Align two sequences with the fewest substitutions, deletions and insertions.
 
     Among alignments with equally few errors, the one is taken that, from the end on, prefers a pair to a
@@ -153,7 +152,7 @@ def count_word_errors(
         raise ValueError(
             f"hypotheses must be as many as references, {len(references)}, got {len(hypotheses)}"
         )
-    counts = {name: np.zeros(len(BUCKETS), np.int64) for name in WordErrors.UNITS if name.endswith("s")}
+    counts = {name: np.zeros(len(BUCKETS), np.int64) for name in _COUNTS}
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         for word, heard in align_words(reference, hypothesis):
             said = heard if word is None else word
