@@ -1,8 +1,8 @@
-"""Recorded speech read from a folder: the Free Spoken Digit Dataset, and LibriSpeech; and tones in their place.
+"""Recorded speech read from a folder: the Free Spoken Digit Dataset, LibriSpeech; tones in their place.
 
 A folder of data holds, of the Free Spoken Digit Dataset, either ``fsdd_8khz.npz`` or the published folder
 ``recordings/{digit}_{speaker}_{index}.wav``; of LibriSpeech, ``LibriSpeech/PART/SPEAKER/CHAPTER`` with
-``*.flac`` and one ``*.trans.txt``. Files are untrusted: nothing in them is executed, sizes and forms are checked.
+``*.flac`` and one ``*.trans.txt``. Files are untrusted: nothing in them is executed, forms are checked.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def load_spoken_digits(
         folder = Path(name_or_folder)
         if not folder.is_dir():
             raise MissingDataError(
-                f"the folder {folder} is not there: name one of {{digit}}_{{speaker}}_{{index}}.wav files, or "
+                f"the folder {folder} is not there: name one of {{digit}}_{{speaker}}_{{index}}.wav files, "
                 '"fsdd" or "tones"'
             )
         inner = folder / "recordings"
@@ -234,7 +234,9 @@ def read_wav(path: str | os.PathLike[str], rate: int) -> np.ndarray:
             n = file.getnframes()
             data = file.readframes(n) if form == (1, 16, rate) else b""
     except (wave.Error, EOFError) as error:
-        raise ValueError(f"{path} must be a whole WAV file: {error or 'it ends in its header'}") from None
+        raise ValueError(
+            f"{path} must be a whole WAV file: {str(error) or 'it ends in its header'}"
+        ) from None
     if form != (1, 16, rate):
         raise ValueError(
             f"{path} must have 1 channel of 16 bits at {rate} Hz, got {form[0]} of {form[1]} at {form[2]}"

@@ -292,7 +292,7 @@ Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def padded(utterances: Utterances, chosen: Sequence[int]) -> Batch:
-    """Batch of utterances: features (batch, frames, mels) with zeros behind, frames, targets, their numbers."""
+    """Features (batch, frames, mels) with zeros behind, numbers of frames, targets, numbers of targets."""
     features = [utterances.features[i].float() for i in chosen]
     targets = [utterances.targets[i] for i in chosen]
     return (
