@@ -28,6 +28,11 @@ _EXPORTS = {
     "load_spoken_digits": "data_speech",
     "ReadSpeech": "data_speech",
     "SpokenDigits": "data_speech",
+    "FolderBatches": "data_images",
+    "ImageFolder": "data_images",
+    "Images": "data_images",
+    "load_image_folder": "data_images",
+    "load_images": "data_images",
     "MissingDataError": "packs",
     "alone": "distributed",
     "Processes": "distributed",
@@ -43,6 +48,9 @@ _EXPORTS = {
     "ctc_loss": "models_speech",
     "greedy_decode": "models_speech",
     "SpeechEncoder": "models_speech",
+    "block_convolutions": "models_resnet",
+    "resnet": "models_resnet",
+    "ResNet": "models_resnet",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -93,6 +101,11 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
+    from .data_images import FolderBatches as FolderBatches
+    from .data_images import ImageFolder as ImageFolder
+    from .data_images import Images as Images
+    from .data_images import load_image_folder as load_image_folder
+    from .data_images import load_images as load_images
     from .data_speech import ReadSpeech as ReadSpeech
     from .data_speech import SpokenDigits as SpokenDigits
     from .data_speech import load_librispeech as load_librispeech
@@ -108,6 +121,9 @@ if TYPE_CHECKING:
     from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
+    from .models_resnet import ResNet as ResNet
+    from .models_resnet import block_convolutions as block_convolutions
+    from .models_resnet import resnet as resnet
     from .models_speech import SpeechEncoder as SpeechEncoder
     from .models_speech import ctc_loss as ctc_loss
     from .models_speech import greedy_decode as greedy_decode

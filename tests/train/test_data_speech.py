@@ -179,7 +179,7 @@ def test_truncated_wav_files(tmp_path):
     whole = path.read_bytes()
     for n in (30, 44, 100):
         path.write_bytes(whole[:n])
-        with pytest.raises(ValueError, match="must be a whole WAV file|must hold samples, 100 as its header"):
+        with pytest.raises(ValueError, match=r"must be a whole WAV file|must hold samples, 100 as its header"):
             load_spoken_digits(tmp_path)
 
 
