@@ -4,10 +4,10 @@ Source: the speech experiment of arXiv 2510.01263 in kind. Connected digits made
 Free Spoken Digit Dataset, from --data-root or BBTHEORY_DATA; its official test recordings for testing, held-
 out training recordings for validation): each utterance has one speaker of six, 2 to 5 digits, short
 silences. Digits follow Zipf's law, in training and test alike, in an order drawn from the seed, so that no
-digit is rare in all seeds. Log-mel features, convolutions, a Pre-LN Transformer encoder with CTC; masks in
-its feed-forward parts (the source masks those of its decoder, which CTC has not). Greedy decoding. The smoke
-preset takes short tones in place of speech; the full one is LibriSpeech (train-clean-100 and test-clean;
-soundfile is needed), spelled in letters.
+digit is rare in all seeds. Log-mel features, a linear convolution, a Pre-LN Transformer encoder with CTC;
+masks in its feed-forward parts (the source masks those of its decoder, which CTC has not). Greedy decoding.
+The smoke preset takes short tones in place of speech; the full one is LibriSpeech (train-clean-100 and test-
+clean; soundfile is needed), spelled in letters.
 
 wer is (S + D + I)/N over the whole test set. A substitution or deletion counts in the bucket of the
 reference word, by the word's count in training (head from the 90th percentile of word types on, middle from
@@ -118,22 +118,26 @@ GPU = Config(
     data="fsdd",
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
+    n_train=6000,
     n_mels=40,
     epochs=20,
+    batch=64,
+    learning_rate=1e-3,
     seeds=(0, 1, 2),
 )
 CPU = dataclasses.replace(
     GPU,
-    n_train=2000,
-    n_test=600,
+    n_train=3000,
+    n_test=1000,
     n_mels=32,
     hop=0.0125,
-    d_model=96,
-    d_ff=384,
+    d_model=64,
+    d_ff=256,
     n_layers=2,
     n_heads=4,
-    epochs=8,
-    learning_rate=2e-3,
+    epochs=10,
+    batch=32,
+    learning_rate=3e-3,
     device="cpu",
     precision="float32",
     seeds=(0, 1, 2, 3, 4),

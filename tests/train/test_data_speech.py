@@ -179,7 +179,9 @@ def test_truncated_wav_files(tmp_path):
     whole = path.read_bytes()
     for n in (30, 44, 100):
         path.write_bytes(whole[:n])
-        with pytest.raises(ValueError, match=r"must be a whole WAV file|must hold samples, 100 as its header"):
+        with pytest.raises(
+            ValueError, match=r"must be a whole WAV file|must hold samples, 100 as its header"
+        ):
             load_spoken_digits(tmp_path)
 
 
@@ -248,7 +250,7 @@ def test_real_flac(tmp_path):
     soundfile.write(str(chapter / "84-121-0000.flac"), wave_, 16000)
     data = load_librispeech(tmp_path / "part")
     np.testing.assert_allclose(data.waveform(0), wave_, atol=2.0**-15)  # 16 bits
-    with pytest.raises(ValueError, match="84-121-0001.flac must be a whole FLAC file"):
+    with pytest.raises(ValueError, match=r"84-121-0001.flac must be a whole FLAC file"):
         data.waveform(1)
 
 
