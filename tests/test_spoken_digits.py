@@ -181,3 +181,16 @@ def test_librispeech_is_spelled(tmp_path, monkeypatch):
 def test_bad_settings(change, match):
     with pytest.raises(ValueError, match=match):
         replace(SMALL, **change)
+
+
+@pytest.mark.data
+def test_real_recordings():
+    task = spoken_digits.task(replace(SMALL, data="fsdd", n_train=200, n_test=100), None)
+    features, n_frames, targets, n_targets = next(task.batches(0))
+    assert len(task.batches) == 25
+    assert features.shape[2] == 8
+    assert int(n_frames.max()) < 400
+    assert int(targets.max()) <= 10
+    assert 2 <= int(n_targets.min()) <= int(n_targets.max()) <= 3
+    assert 0.3 < task.baseline["wer"] < 0.9
+    assert np.isfinite(float(task.loss(task.model, (features, n_frames, targets, n_targets))))
