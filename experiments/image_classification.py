@@ -10,7 +10,7 @@ third of the classes; head: of the most frequent third. The trivial answer is al
 
 The rows of bb_uniform, equal degrees, tell what the on-rates add to choosing weights unit by unit.
 
-Time: 20 min on one core (CPU preset, 65 cells of 15 to 20 s on a busy machine); the GPU preset has not been
+Time: 22 min on one core (CPU preset, 65 cells of 15 to 22 s on a busy machine); the GPU preset has not been
 run. What would count against the rule: a tail accuracy below that of gradual magnitude
 by an interval that excludes 0.
 """

@@ -24,33 +24,34 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
+    "FolderBatches": "data_image_folders",
+    "ImageFolder": "data_image_folders",
+    "Images": "data_images",
+    "load_image_folder": "data_image_folders",
+    "load_images": "data_images",
     "load_librispeech": "data_speech",
     "load_spoken_digits": "data_speech",
     "ReadSpeech": "data_speech",
     "SpokenDigits": "data_speech",
-    "FolderBatches": "data_images",
-    "ImageFolder": "data_images",
-    "Images": "data_images",
-    "load_image_folder": "data_images",
-    "load_images": "data_images",
     "MissingDataError": "packs",
     "alone": "distributed",
     "Processes": "distributed",
     "RigL": "dynamic",
     "SET": "dynamic",
     "History": "history",
+    "LogMel": "log_mel",
     "train_epochs": "loop",
     "NonFiniteError": "masked_model",
     "measure_model": "measurement",
     "UnitTable": "measurement",
     "lenet_300_100": "models",
     "mlp": "models",
-    "ctc_loss": "models_speech",
-    "greedy_decode": "models_speech",
-    "SpeechEncoder": "models_speech",
     "block_convolutions": "models_resnet",
     "resnet": "models_resnet",
     "ResNet": "models_resnet",
+    "ctc_loss": "models_speech",
+    "greedy_decode": "models_speech",
+    "SpeechEncoder": "models_speech",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -74,7 +75,6 @@ _EXPORTS = {
     "connect_digits": "utterances",
     "ConnectedDigits": "utterances",
     "features_of": "utterances",
-    "LogMel": "utterances",
     "SpeechBatches": "utterances",
     "Utterances": "utterances",
     "zipf": "utterances",
@@ -101,10 +101,10 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
-    from .data_images import FolderBatches as FolderBatches
-    from .data_images import ImageFolder as ImageFolder
+    from .data_image_folders import FolderBatches as FolderBatches
+    from .data_image_folders import ImageFolder as ImageFolder
+    from .data_image_folders import load_image_folder as load_image_folder
     from .data_images import Images as Images
-    from .data_images import load_image_folder as load_image_folder
     from .data_images import load_images as load_images
     from .data_speech import ReadSpeech as ReadSpeech
     from .data_speech import SpokenDigits as SpokenDigits
@@ -115,6 +115,7 @@ if TYPE_CHECKING:
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History
+    from .log_mel import LogMel as LogMel
     from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
@@ -149,7 +150,6 @@ if TYPE_CHECKING:
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
     from .utterances import ConnectedDigits as ConnectedDigits
-    from .utterances import LogMel as LogMel
     from .utterances import SpeechBatches as SpeechBatches
     from .utterances import Utterances as Utterances
     from .utterances import connect_digits as connect_digits

@@ -19,7 +19,8 @@ from bbtheory.train import (
     load_spoken_digits,
     zipf,
 )
-from bbtheory.train.utterances import mel_filter_bank, normalised, padded
+from bbtheory.train.log_mel import mel_filter_bank, normalised
+from bbtheory.train.utterances import padded
 
 TONES = load_spoken_digits("tones")
 TRAIN = np.flatnonzero(~TONES.is_test)
