@@ -181,9 +181,7 @@ def _check(source: object, arrays: dict[str, np.ndarray]) -> None:
             f"{source}: offsets must rise from 0 to {n_samples} in {n + 1} entries, got {offsets.size}"
         )
     if n == 0 or arrays["labels"].max() >= N_DIGITS:
-        raise ValueError(
-            f"{source}: labels must be digits 0 to 9, got up to {arrays['labels'].max(initial=0)}"
-        )
+        raise ValueError(f"{source}: labels must be 0 to 9, got up to {arrays['labels'].max(initial=0)}")
     if arrays["speakers"].max() >= arrays["speaker_names"].size:
         raise ValueError(
             f"{source}: speakers must be below the {arrays['speaker_names'].size} names, got "
