@@ -29,12 +29,17 @@ _EXPORTS = {
     "Images": "data_images",
     "load_image_folder": "data_image_folders",
     "load_images": "data_images",
+    "load_librispeech": "data_speech",
+    "load_spoken_digits": "data_speech",
+    "ReadSpeech": "data_speech",
+    "SpokenDigits": "data_speech",
     "MissingDataError": "packs",
     "alone": "distributed",
     "Processes": "distributed",
     "RigL": "dynamic",
     "SET": "dynamic",
     "History": "history",
+    "LogMel": "log_mel",
     "train_epochs": "loop",
     "NonFiniteError": "masked_model",
     "measure_model": "measurement",
@@ -44,6 +49,9 @@ _EXPORTS = {
     "block_convolutions": "models_resnet",
     "resnet": "models_resnet",
     "ResNet": "models_resnet",
+    "ctc_loss": "models_speech",
+    "greedy_decode": "models_speech",
+    "SpeechEncoder": "models_speech",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -64,7 +72,17 @@ _EXPORTS = {
     "TrainingRun": "training_run",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
+    "connect_digits": "utterances",
+    "ConnectedDigits": "utterances",
+    "features_of": "utterances",
+    "SpeechBatches": "utterances",
+    "Utterances": "utterances",
+    "zipf": "utterances",
     "Wanda": "wanda",
+    "align_words": "word_errors",
+    "count_word_errors": "word_errors",
+    "frequency_buckets": "word_errors",
+    "WordErrors": "word_errors",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -88,11 +106,16 @@ if TYPE_CHECKING:
     from .data_image_folders import load_image_folder as load_image_folder
     from .data_images import Images as Images
     from .data_images import load_images as load_images
+    from .data_speech import ReadSpeech as ReadSpeech
+    from .data_speech import SpokenDigits as SpokenDigits
+    from .data_speech import load_librispeech as load_librispeech
+    from .data_speech import load_spoken_digits as load_spoken_digits
     from .distributed import Processes as Processes
     from .distributed import alone as alone
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History
+    from .log_mel import LogMel as LogMel
     from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
@@ -102,6 +125,9 @@ if TYPE_CHECKING:
     from .models_resnet import ResNet as ResNet
     from .models_resnet import block_convolutions as block_convolutions
     from .models_resnet import resnet as resnet
+    from .models_speech import SpeechEncoder as SpeechEncoder
+    from .models_speech import ctc_loss as ctc_loss
+    from .models_speech import greedy_decode as greedy_decode
     from .packs import MissingDataError as MissingDataError
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
@@ -123,7 +149,17 @@ if TYPE_CHECKING:
     from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
+    from .utterances import ConnectedDigits as ConnectedDigits
+    from .utterances import SpeechBatches as SpeechBatches
+    from .utterances import Utterances as Utterances
+    from .utterances import connect_digits as connect_digits
+    from .utterances import features_of as features_of
+    from .utterances import zipf as zipf
     from .wanda import Wanda as Wanda
+    from .word_errors import WordErrors as WordErrors
+    from .word_errors import align_words as align_words
+    from .word_errors import count_word_errors as count_word_errors
+    from .word_errors import frequency_buckets as frequency_buckets
 
 
 def __getattr__(name: str) -> Any:
