@@ -24,18 +24,30 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
+    "load_text": "data_text",
+    "TextData": "data_text",
+    "word_buckets": "data_text",
     "MissingDataError": "packs",
     "alone": "distributed",
     "Processes": "distributed",
     "RigL": "dynamic",
     "SET": "dynamic",
     "History": "history",
+    "count_models": "language",
+    "next_token_loss": "language",
+    "perplexities": "language",
+    "surprise": "language",
+    "TextBatches": "language",
     "train_epochs": "loop",
     "NonFiniteError": "masked_model",
     "measure_model": "measurement",
     "UnitTable": "measurement",
     "lenet_300_100": "models",
     "mlp": "models",
+    "OLMO_1B": "models_transformer",
+    "Transformer": "models_transformer",
+    "transformer": "models_transformer",
+    "TransformerShape": "models_transformer",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -56,6 +68,8 @@ _EXPORTS = {
     "TrainingRun": "training_run",
     "LayerReport": "unit_report",
     "PruningReport": "unit_report",
+    "BytePairs": "vocabulary",
+    "Characters": "vocabulary",
     "Wanda": "wanda",
 }
 
@@ -75,17 +89,29 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
+    from .data_text import TextData as TextData
+    from .data_text import load_text as load_text
+    from .data_text import word_buckets as word_buckets
     from .distributed import Processes as Processes
     from .distributed import alone as alone
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History
+    from .language import TextBatches as TextBatches
+    from .language import count_models as count_models
+    from .language import next_token_loss as next_token_loss
+    from .language import perplexities as perplexities
+    from .language import surprise as surprise
     from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
     from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
+    from .models_transformer import OLMO_1B as OLMO_1B
+    from .models_transformer import Transformer as Transformer
+    from .models_transformer import TransformerShape as TransformerShape
+    from .models_transformer import transformer as transformer
     from .packs import MissingDataError as MissingDataError
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
@@ -107,6 +133,8 @@ if TYPE_CHECKING:
     from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
+    from .vocabulary import BytePairs as BytePairs
+    from .vocabulary import Characters as Characters
     from .wanda import Wanda as Wanda
 
 
