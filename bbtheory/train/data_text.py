@@ -85,8 +85,9 @@ def load_text(
 
     Parameters
     ----------
-    name_or_path : {"descriptions", "tinyshakespeare", "war_and_peace", "wikitext2", "wikitext2_valid"} or path
-        descriptions needs no files: what scikit-learn says of its own data sets, 19,000 characters or so,
+    name_or_path : str or path
+        One of descriptions, tinyshakespeare, war_and_peace, wikitext2 and wikitext2_valid, or a path.
+        descriptions needs no files: what scikit-learn says of its own data sets, 15,000 characters or so,
         which depend on its version. wikitext2_valid trains on the validation part of WikiText-2, a tenth of
         the training part. A path is told from a name by its having a folder or a suffix.
     data_root : path, optional

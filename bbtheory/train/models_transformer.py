@@ -132,7 +132,7 @@ class Attention(nn.Module):
         return _rotated(parts[0], cos, sin), _rotated(parts[1], cos, sin), parts[2]
 
     def mask(self, n: int) -> torch.Tensor | None:
-        """Return which keys each query of n sees, (heads, n, n), where that is not a matter of order alone."""
+        """Return which keys each of n queries sees, (heads, n, n), where order alone does not say so."""
         if self.kept is None:
             return None
         at = torch.arange(n, device=self.kept.device)

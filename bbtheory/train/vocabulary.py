@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -89,7 +90,7 @@ class BytePairs:
         frequency: Counter[tuple[int, int]] = Counter()
         holders: dict[tuple[int, int], set[int]] = defaultdict(set)  # pieces in which a pair occurs
         for i, codes in enumerate(pieces):
-            for pair in zip(codes, codes[1:], strict=False):
+            for pair in pairwise(codes):
                 frequency[pair] += weights[i]
                 holders[pair].add(i)
         while len(self.bytes) < size and frequency:
@@ -99,11 +100,11 @@ class BytePairs:
             code = self.merges[best] = len(self.bytes)
             self.bytes.append(self.bytes[best[0]] + self.bytes[best[1]])
             for i in holders.pop(best):
-                for pair in zip(pieces[i], pieces[i][1:], strict=False):
+                for pair in pairwise(pieces[i]):
                     frequency[pair] -= weights[i]
                     holders[pair].discard(i)
                 pieces[i] = _merged(pieces[i], best, code)
-                for pair in zip(pieces[i], pieces[i][1:], strict=False):
+                for pair in pairwise(pieces[i]):
                     frequency[pair] += weights[i]
                     holders[pair].add(i)
             frequency = +frequency  # without pairs that are no more
@@ -136,7 +137,7 @@ class BytePairs:
         codes = list(piece.encode())
         while len(codes) > 1:
             none = len(self.bytes)
-            pair = min(zip(codes, codes[1:], strict=False), key=lambda pair: self.merges.get(pair, none))
+            pair = min(pairwise(codes), key=lambda pair: self.merges.get(pair, none))
             if pair not in self.merges:
                 break
             codes = _merged(codes, pair, self.merges[pair])
