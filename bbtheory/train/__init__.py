@@ -62,6 +62,7 @@ _EXPORTS = {
     "to_semi_structured": "semi_structured",
     "Gradient": "sensitivity",
     "Taylor": "sensitivity",
+    "sparse_gpt": "sparse_gpt",
     "budget_tokens": "token_budget",
     "TokenBudget": "token_budget",
     "TopKActivation": "topk_activation",
@@ -127,6 +128,7 @@ if TYPE_CHECKING:
     from .semi_structured import to_semi_structured as to_semi_structured
     from .sensitivity import Gradient as Gradient
     from .sensitivity import Taylor as Taylor
+    from .sparse_gpt import sparse_gpt as sparse_gpt
     from .token_budget import TokenBudget as TokenBudget
     from .token_budget import budget_tokens as budget_tokens
     from .topk_activation import TopKActivation as TopKActivation
