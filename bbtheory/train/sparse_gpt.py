@@ -46,7 +46,7 @@ def sparse_gpt(
         Share of the mean of H's diagonal that is added to it, >= 0.
     block : int, optional
         Columns that are decided together, >= 1; rounded up to whole groups. By default 128, the original's,
-        or an eighth of the columns where that is fewer.
+        or a quarter of the columns where that is fewer.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def sparse_gpt(
     density = validate.real("density", density, "(0, 1]")
     damping = validate.real("damping", damping, "[0, inf)")
     n_out, n_in = weight.shape
-    few = max(min(_BLOCK, n_in // 8), 1)
+    few = max(min(_BLOCK, n_in // 4), 1)
     block = few if block is None else validate.integer("block", block, "[1, inf)")
     n, m = (1, 1) if groups is None else (validate.integer("groups", g, "[1, inf)") for g in groups)
     if groups is not None and (n > m or n_in % m or (mask is None and density > n / m)):
@@ -125,7 +125,7 @@ def _inverse_factor(h: Tensor, damping: float) -> Tensor:
     try:
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
         return torch.linalg.cholesky(inverse, upper=True)
-    except torch.linalg.LinAlgError:
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
         raise ValueError(
             "gram must be positive definite with its damping, got one that is not: give a larger damping or "
             "more samples"
