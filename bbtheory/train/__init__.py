@@ -33,6 +33,8 @@ _EXPORTS = {
     "RigL": "dynamic",
     "SET": "dynamic",
     "History": "history",
+    "keep_distances": "key_distance",
+    "measure_key_distances": "key_distance",
     "count_models": "language",
     "next_token_loss": "language",
     "perplexities": "language",
@@ -48,6 +50,7 @@ _EXPORTS = {
     "Transformer": "models_transformer",
     "transformer": "models_transformer",
     "TransformerShape": "models_transformer",
+    "prune_one_shot": "one_shot",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -98,6 +101,8 @@ if TYPE_CHECKING:
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History
+    from .key_distance import keep_distances as keep_distances
+    from .key_distance import measure_key_distances as measure_key_distances
     from .language import TextBatches as TextBatches
     from .language import count_models as count_models
     from .language import next_token_loss as next_token_loss
@@ -113,6 +118,7 @@ if TYPE_CHECKING:
     from .models_transformer import Transformer as Transformer
     from .models_transformer import TransformerShape as TransformerShape
     from .models_transformer import transformer as transformer
+    from .one_shot import prune_one_shot as prune_one_shot
     from .packs import MissingDataError as MissingDataError
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection

@@ -199,6 +199,11 @@ class Transformer(nn.Module):
         self.head = nn.Linear(shape.width, shape.vocabulary, bias=False)
         self.head.weight = self.embedding.weight
 
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """The attention of each block."""
+        return tuple(module for module in self.modules() if isinstance(module, Attention))
+
     def forward(self, codes: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
         """Return logits (batch, tokens, vocabulary) of codes (batch, tokens)."""
         return self.head(self.encode(self.embedding(codes), valid))
