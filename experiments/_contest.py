@@ -1,4 +1,4 @@
-"""What the experiments on real tasks share: a network is trained by a method, methods are compared over seeds.
+"""What experiments on real tasks share: a network is trained by a method, methods are compared over seeds.
 
 For a seed all methods have the same initial weights, batches, optimizer and number of steps, so differences
 are paired by seed. Masks change ``n_refreshes`` times between ``warmup`` and ``last_change``, shares of the

@@ -71,7 +71,9 @@ TABLE = (
     ),
     Row(("bbtheory/train/*_kernel.py",), ("train",), ("numpy", "numba", "triton", "torch")),
     Row(
-        ("bbtheory/train/*",), (*BASE, "schedules", "theory.entropy", "train"), ("numpy", "torch", "sklearn")
+        ("bbtheory/train/*",),
+        (*BASE, "schedules", "theory.entropy", "train"),
+        ("numpy", "torch", "sklearn", "PIL"),
     ),
     Row(("bbtheory/measure/*",), (*BASE, "theory.entropy", "measure"), ("numpy",)),
     Row(("bbtheory/fit/*_kernel.py",), ("fit",), ("numpy", "numba")),

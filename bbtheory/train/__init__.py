@@ -24,6 +24,11 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
+    "FolderBatches": "data_images",
+    "ImageFolder": "data_images",
+    "Images": "data_images",
+    "load_image_folder": "data_images",
+    "load_images": "data_images",
     "load_text": "data_text",
     "TextData": "data_text",
     "word_buckets": "data_text",
@@ -46,6 +51,9 @@ _EXPORTS = {
     "UnitTable": "measurement",
     "lenet_300_100": "models",
     "mlp": "models",
+    "block_convolutions": "models_resnet",
+    "resnet": "models_resnet",
+    "ResNet": "models_resnet",
     "OLMO_1B": "models_transformer",
     "Transformer": "models_transformer",
     "transformer": "models_transformer",
@@ -93,6 +101,11 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
+    from .data_images import FolderBatches as FolderBatches
+    from .data_images import ImageFolder as ImageFolder
+    from .data_images import Images as Images
+    from .data_images import load_image_folder as load_image_folder
+    from .data_images import load_images as load_images
     from .data_text import TextData as TextData
     from .data_text import load_text as load_text
     from .data_text import word_buckets as word_buckets
@@ -114,6 +127,9 @@ if TYPE_CHECKING:
     from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
+    from .models_resnet import ResNet as ResNet
+    from .models_resnet import block_convolutions as block_convolutions
+    from .models_resnet import resnet as resnet
     from .models_transformer import OLMO_1B as OLMO_1B
     from .models_transformer import Transformer as Transformer
     from .models_transformer import TransformerShape as TransformerShape
