@@ -9,7 +9,7 @@ the training part. Attention: each head keeps a share of the distances to its ke
 threshold on traffic (the busiest go), the most attended of each head alike, the nearest, or at random; the
 key of the token itself always stays. Both attention rules are this project's and experimental.
 
-Time: 1.5 min a cell on one core (CPU preset, 5 cells), no accelerator. What would count against the rule: a
+Time: 2.5 min a cell on one core (CPU preset, 5 cells), no accelerator. What would count against the rule: a
 perplexity on tail words above that of Wanda by an interval that excludes 0.
 """
 
@@ -244,7 +244,9 @@ def run(config: Config, progress: Progress) -> Cell:
     starts = rng.integers(0, len(train) - config.context, config.windows)
     windows = train[torch.from_numpy(starts)[:, None] + torch.arange(config.context)]
     cuts = [Cut("dense", "ffn", "free", 1.0, 1.0, math.nan, subject.metrics(config))]
-    whole = {name: subject.model.get_submodule(name).weight.detach().cpu().clone() for name in subject.layers}  # pyright: ignore
+    whole = {
+        name: subject.model.get_parameter(f"{name}.weight").detach().cpu().clone() for name in subject.layers
+    }
     for method in config.scores:
         for pattern, groups in PATTERNS.items():
             for density in config.densities:
@@ -264,7 +266,7 @@ def run(config: Config, progress: Progress) -> Cell:
                 cuts.append(Cut(method, "ffn", pattern, density, kept / size, gap, subject.metrics(config)))
                 with torch.no_grad():
                     for name, weight in whole.items():
-                        subject.model.get_submodule(name).weight.copy_(weight)  # pyright: ignore
+                        subject.model.get_parameter(f"{name}.weight").copy_(weight)
     if subject.decoder is not None:
         cuts += _attention(config, subject, windows, rng)
     return Cell(NAMES, tuple(cuts), np.array([subject.text.baseline.get(name, math.nan) for name in NAMES]))
