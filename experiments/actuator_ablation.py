@@ -1,4 +1,4 @@
-"""Do SP-in and SP-out help a Transformer's rare words, alone and together, and are they as stable as predicted?
+"""Do SP-in and SP-out help a Transformer's rare words, alone and together, as stably as is predicted?
 
 Source: the decoder, text and training of language_model; the rule is that of arXiv 2510.01263. Masks on the
 feed-forward layers by SP-in, SP-out and both, beside the dense network and SP-in with equal degrees
