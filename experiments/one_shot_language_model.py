@@ -197,7 +197,6 @@ class Subject:
     ----------
     model : torch.nn.Module
     layers : tuple of str
-        In the order in which they run.
     text : Corpus
     logits : callable (tokens) -> logits
     decoder : Transformer or None
@@ -215,7 +214,8 @@ class Subject:
         from bbtheory.train import surprise
 
         device = next(self.model.parameters()).device
-        found = self.text.metrics(surprise(self.logits, self.text.test, config.context, device=device))
+        nats = surprise(self.logits, self.text.test, config.context, batch=config.batch, device=device)
+        found = self.text.metrics(nats)
         return np.array([found[name] for name in NAMES])
 
 

@@ -1,8 +1,8 @@
 """Which knobs let each method of language_model do best at density 0.3, on text held out of training?
 
-The contest is fair where no method is better tuned than another: 8 trials each, one seed, chosen by perplexity
-on the last tenth of the training text; `_contest_tuning` says which trials. The chosen knobs stand in the
-contest's presets. Time: 48 cells of the contest.
+The contest is fair where no method is better tuned than another: 8 trials each, one seed, chosen by
+perplexity on the last tenth of the training text; `_contest_tuning` says which trials. The chosen knobs stand
+in the contest's presets. Time: 48 cells of the contest.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def prune_one_shot(
 ) -> dict[str, Tensor]:
     """Cut links of Linear layers of a trained model, in place, each layer to the density within one link.
 
-    Layers are pruned in the given order, those that read the same input together, and what a layer reads is
-    measured after all before it are cut.
+    Layers are pruned in the order in which they run, those that read the same input together, and what a
+    layer reads is measured after all before it are cut.
 
         random      links at random, layer by layer
         magnitude   the largest |w|, layer by layer
@@ -56,7 +56,7 @@ def prune_one_shot(
     model : torch.nn.Module
         Run in evaluation mode without gradients, and left in the mode it was in.
     layers : sequence of str
-        Names of Linear modules, in the order in which they run.
+        Names of Linear modules.
     calibration : sequence of batches
         What the model is called with, moved to the device of its first parameter.
     method : {"random", "magnitude", "wanda", "sparse_gpt", "bb", "bb_wanda"}
@@ -190,11 +190,21 @@ class _Inputs:
 
 
 def _stages(run: _Runner, modules: Mapping[str, nn.Linear], batch: Any) -> list[list[str]]:
-    """Return the layers in order, those together that follow each other and read the same tensor."""
-    read: dict[str, Tensor] = {}  # held, so that no two share their memory one after the other
+    """Return the layers as they run, those together that follow each other and read the same tensor."""
+    stages: list[list[str]] = []
+    last: list[Tensor] = []  # the one before, held so that no other takes its memory
+    seen: set[str] = set()
 
-    def hook(name: str) -> Any:
-        return lambda module, inputs: read.setdefault(name, inputs[0])
+    def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        def read(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if name not in seen:
+                seen.add(name)
+                if not (last and last[0] is inputs[0]):
+                    stages.append([])
+                stages[-1].append(name)
+                last[:] = [inputs[0]]
+
+        return read
 
     handles = [module.register_forward_pre_hook(hook(name)) for name, module in modules.items()]
     try:
@@ -202,14 +212,9 @@ def _stages(run: _Runner, modules: Mapping[str, nn.Linear], batch: Any) -> list[
     finally:
         for handle in handles:
             handle.remove()
-    stages: list[list[str]] = []
-    for name in modules:
-        if name not in read:
-            raise ValueError(f"calibration must reach every layer, got none for {name!r}")
-        if stages and read[stages[-1][0]] is read[name]:
-            stages[-1].append(name)
-        else:
-            stages.append([name])
+    lacking = [name for name in modules if name not in seen]
+    if lacking:
+        raise ValueError(f"calibration must reach every layer, got none for {lacking[0]!r}")
     return stages
 
 
