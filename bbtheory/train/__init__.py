@@ -29,7 +29,8 @@ _EXPORTS = {
     "Images": "data_images",
     "load_image_folder": "data_images",
     "load_images": "data_images",
-    "MissingDataError": "packs",
+    "load_volume": "data_volumes",
+    "Volume": "data_volumes",
     "alone": "distributed",
     "Processes": "distributed",
     "RigL": "dynamic",
@@ -44,6 +45,11 @@ _EXPORTS = {
     "block_convolutions": "models_resnet",
     "resnet": "models_resnet",
     "ResNet": "models_resnet",
+    "UNet3d": "models_unet",
+    "MissingDataError": "packs",
+    "PatchBatches": "patches",
+    "predict_volume": "patches",
+    "rare_class_loss": "patches",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -88,6 +94,8 @@ if TYPE_CHECKING:
     from .data_images import Images as Images
     from .data_images import load_image_folder as load_image_folder
     from .data_images import load_images as load_images
+    from .data_volumes import Volume as Volume
+    from .data_volumes import load_volume as load_volume
     from .distributed import Processes as Processes
     from .distributed import alone as alone
     from .dynamic import SET as SET
@@ -102,7 +110,11 @@ if TYPE_CHECKING:
     from .models_resnet import ResNet as ResNet
     from .models_resnet import block_convolutions as block_convolutions
     from .models_resnet import resnet as resnet
+    from .models_unet import UNet3d as UNet3d
     from .packs import MissingDataError as MissingDataError
+    from .patches import PatchBatches as PatchBatches
+    from .patches import predict_volume as predict_volume
+    from .patches import rare_class_loss as rare_class_loss
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks

@@ -90,7 +90,7 @@ def _volume(h5py: Any, file: Any, path: Path, name: str) -> Any:
 def _three(volume: Any, attribute: str, missing: float) -> tuple[float, float, float]:
     """Return an attribute of three numbers."""
     if attribute not in volume.attrs:
-        return (missing,) * 3
+        return missing, missing, missing
     values = validate.array(attribute, volume.attrs[attribute], shape=(3,))
     return float(values[0]), float(values[1]), float(values[2])
 

@@ -1,4 +1,4 @@
-"""Patches of a volume to train on, the rare class more often than it occurs; prediction by sliding windows."""
+"""Patches of a volume to train on, the rare class more often than it occurs; prediction by windows."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class PatchBatches:
         else:
             corner = rng.integers(0, last + 1)
         where = tuple(slice(c, c + n) for c, n in zip(corner, self.patch, strict=True))
-        turns, mirrored, upside_down = rng.integers(4), rng.random() < 0.5, rng.random() < 0.5
+        turns, mirrored, upside_down = int(rng.integers(4)), rng.random() < 0.5, rng.random() < 0.5
         pair = []
         for part in (self.volume[where], self.labels[where]):
             part = np.rot90(part, turns, (1, 2))
