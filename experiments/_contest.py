@@ -178,7 +178,9 @@ def train(
         on_epoch=keep,
     )
     if pruner is not None:
-        pruner.finish()
+        if pruner.n_refreshes == 0 or worst_gap(pruner, config) >= 1.0:
+            pruner.finish()
+        pruner.verify()
         pruner.padding.valid = None
     model.eval()
     with torch.no_grad():

@@ -131,7 +131,8 @@ class Result(Record):
     rows : tuple of Row
     metrics : tuple of MetricRow
     claims : tuple of Claim
-        tail gain: the tail metric against each rival at the same density; exceeds dense: the main metric;
+        tail gain: the tail metric against each rival and ablation at the same density; exceeds dense: the
+        main metric;
         entropy up, correlation down: of the units against the dense network's and against magnitude's.
     worst_gap : float
         Largest distance of any layer of any network from its density, links.
@@ -261,7 +262,8 @@ def _metric_row(contest: Contest, method: str, density: float, metric: Metric) -
 
 def _claims(contest: Contest, method: str, density: float) -> list[Claim]:
     """Return the claims about a method, each against every rival there is."""
-    rivals = [m for m, d in contest.groups if d == density and not _is_bb(m)]
+    # against its ablations a method of ours shows what the on-rates add
+    rivals = [m for m, d in contest.groups if d == density and m not in BB and m != method]
     asked: list[tuple[str, Callable[[Cell], float], float, list[str]]] = []
     for role, claim, against in (("tail", "tail gain", rivals), ("main", "exceeds dense", ["dense"])):
         metric = contest.role(role)

@@ -20,7 +20,7 @@ OWN_KNOB = (
     | {"set": "fraction", "rigl": "fraction", "bb_activity": "nats"}
     | dict.fromkeys(BB, "nats")
 )
-DEFAULTS = {"learning_rate_factor": 1.0, "reached": 0.75, "fraction": 0.3, "nats": 8.0}
+DEFAULTS = {"learning_rate_factor": 1.0, "reached": 0.75, "fraction": 0.3, "nats": 24.0}
 
 
 @dataclasses.dataclass(frozen=True)
