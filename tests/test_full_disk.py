@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -34,7 +35,9 @@ def limited(results: Path, room: int, *args: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-B", "-c", LIMITED, str(room), *args, "--results", str(results)],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        # with a commit given, git is not asked: the limit would kill it
+        env=os.environ
+        | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "BBTHEORY_COMMIT": "feed" * 10},
         capture_output=True,
         text=True,
     )
@@ -188,3 +191,26 @@ def test_bad_data_are_named_in_one_line(tmp_path, capsys, monkeypatch, name, dam
     assert line.startswith(f"python -m experiments: {name}: cell ")
     assert str(path) in line
     assert not [p for p in results.rglob("*") if p.is_file()]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_asking_for_the_commit_leaves_no_lock(tmp_path):
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@x"]
+    (tmp_path / "f").write_text("a")
+    for call in (["init", "-q"], ["add", "f"], ["commit", "-q", "-m", "m"]):
+        subprocess.run([*git, *call], check=True)
+    os.utime(tmp_path / "f", (0, 0))  # git would write the index anew
+    code = (
+        "import resource, sys; from pathlib import Path; from bbtheory import provenance\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "print(provenance._checked_out(Path(sys.argv[1])))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not (tmp_path / ".git" / "index.lock").exists()
+    assert "unknown" not in done.stdout

@@ -82,6 +82,8 @@ class Volume:
         factor = validate.integer("factor", factor, "[1, inf)")
         if min(self.raw.shape[1:]) < factor:
             raise ValueError(f"factor must leave a pixel of sections of {self.raw.shape[1:]}, got {factor}")
+        if factor == 1:
+            return self
         return Volume(
             self.name,
             np.round(_blocks(self.raw, factor)).astype(np.uint8),

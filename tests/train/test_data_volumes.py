@@ -194,6 +194,17 @@ def test_cremi_files_are_read(tmp_path):
 
 
 @needs_h5py
+def test_a_volume_is_the_same_in_either_form(tmp_path):
+    volume = load_volume()
+    clefts = np.where(volume.synapse, np.uint64(7), np.uint64(BACKGROUND))
+    cremi(tmp_path / "a.h5", **{"volumes/raw": volume.raw, "volumes/labels/clefts": clefts})
+    again = load_volume("a.h5", tmp_path)
+    np.testing.assert_array_equal(again.raw, volume.raw)
+    np.testing.assert_array_equal(again.synapse, volume.synapse)
+    assert again.checksum == volume.checksum
+
+
+@needs_h5py
 def test_zero_and_the_fill_value_are_background(tmp_path):
     def fill(file):
         del file["volumes/labels/clefts"]
