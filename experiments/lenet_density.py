@@ -69,6 +69,8 @@ class Config:
         on) moves the degree by half its mean, as ``beta="auto"`` starts.
     ema_decay : float
         Of on-rates, per step.
+    silent_below : float
+        On-rate below which a unit gets an average degree under the degree rule; 0 is the published rule.
     seeds : tuple of int
     """
 
@@ -82,6 +84,7 @@ class Config:
     warmup: int = 200
     nats: float = 8.0
     ema_decay: float = 0.99
+    silent_below: float = 0.0
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     def __post_init__(self) -> None:
@@ -97,6 +100,7 @@ class Config:
         validate.integer("warmup", self.warmup, "[1, inf)")
         validate.real("nats", self.nats, "(0, inf)")
         validate.real("ema_decay", self.ema_decay, "[0, 1)")
+        validate.real("silent_below", self.silent_below, "[0, 0.5)")
 
 
 SMOKE = Config(data="digits", densities=(0.3,), epochs=2, interval=6, warmup=6, seeds=(0,))
@@ -406,6 +410,7 @@ def _pruner(model: Any, config: Config, n_steps: int) -> Pruner | None:
         full = model.fc1.in_features if method == "threshold_in" else _HIDDEN
         # a unit that is on half of the time keeps this density of its links, in fc1
         return BudgetedBroadcast(model, rule="threshold", tau=0.5 * density * full, **common)
+    common |= {"silent_below": config.silent_below}
     return BudgetedBroadcast(model, density, beta=_beta(method, config, model.fc1.in_features), **common)
 
 

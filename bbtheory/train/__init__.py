@@ -24,10 +24,10 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
-    "FolderBatches": "data_images",
-    "ImageFolder": "data_images",
+    "FolderBatches": "data_image_folders",
+    "ImageFolder": "data_image_folders",
     "Images": "data_images",
-    "load_image_folder": "data_images",
+    "load_image_folder": "data_image_folders",
     "load_images": "data_images",
     "load_volume": "data_volumes",
     "Volume": "data_volumes",
@@ -89,10 +89,10 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
-    from .data_images import FolderBatches as FolderBatches
-    from .data_images import ImageFolder as ImageFolder
+    from .data_image_folders import FolderBatches as FolderBatches
+    from .data_image_folders import ImageFolder as ImageFolder
+    from .data_image_folders import load_image_folder as load_image_folder
     from .data_images import Images as Images
-    from .data_images import load_image_folder as load_image_folder
     from .data_images import load_images as load_images
     from .data_volumes import Volume as Volume
     from .data_volumes import load_volume as load_volume

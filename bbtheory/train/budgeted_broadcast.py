@@ -55,6 +55,10 @@ class BudgetedBroadcast(Pruner):
         Traffic per unit above which the threshold rule cuts, links per step, > 0.
     min_degree : int
         The floor m of units with an on-rate, links.
+    silent_below : float
+        Units of a smaller on-rate get the degree that goes with the mean log-odds of the others under the
+        same d0, in [0, 1/2). At 0, the published rule, units that died have the largest degrees of all and
+        at low densities take most of the links; 0.01 kept networks alive that it ended.
     growth : {"random", "gradient"}
         How links return where dormant="zero": at random, or those of the largest gradient.
     rescale : None or {"weight", "incremental", "forward"}
@@ -87,6 +91,7 @@ class BudgetedBroadcast(Pruner):
         traffic_share: float = 0.9,
         tau: float | None = None,
         min_degree: int = 0,
+        silent_below: float = 0.0,
         growth: str = "random",
         rescale: str | None = None,
         allocation: str = "network",
@@ -99,13 +104,16 @@ class BudgetedBroadcast(Pruner):
             raise ValueError("sp_in or sp_out must be True, got neither")
         self.kinds = tuple(kind for kind, wanted in ((IN, sp_in), (OUT, sp_out)) if wanted)
         self.rule = validate.choice("rule", rule, (*rules.RULES, rules.THRESHOLD))
-        self.automatic = isinstance(beta, str) and validate.choice("beta", beta, ("auto",)) == "auto"
+        if isinstance(beta, str) and beta != "auto":
+            raise ValueError(f"beta must be a number in (0, inf) or 'auto', got {beta!r}")
+        self.automatic = isinstance(beta, str)
         self.beta = None if isinstance(beta, str) else validate.real("beta", beta, "(0, inf)")
         self.traffic_budget = None if traffic_budget is None else validate.real(
             "traffic_budget", traffic_budget, "(0, inf)"
         )  # fmt: skip
         self.traffic_share = validate.real("traffic_share", traffic_share, "(0, 1)")
         self.min_degree = validate.integer("min_degree", min_degree, "[0, inf)")
+        self.silent_below = validate.real("silent_below", silent_below, "[0, 0.5)")
         self.growth = validate.choice("growth", growth, _GROWTH)
         validate.choice("allocation", allocation, ("network", "layer"))
         if (self.rule == rules.THRESHOLD) != (tau is not None):
@@ -236,7 +244,8 @@ class BudgetedBroadcast(Pruner):
     # -- inside
 
     def _line(self, on_rate: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        return rules.line_of(self.rule, on_rate, 1.0 if self.beta is None else self.beta)
+        voiced = rules.without_silent(on_rate, self.silent_below)
+        return rules.line_of(self.rule, voiced, 1.0 if self.beta is None else self.beta)
 
     def _cut_over_threshold(self, sides: Mapping[str, list[Side]]) -> dict[str, torch.Tensor]:
         masks = {}

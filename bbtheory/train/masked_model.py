@@ -287,7 +287,7 @@ class MaskedModel:
     def _require_finite(self, step: int) -> None:
         stays = f"refresh at step {step} refused, the masks stay as they are"
         for name, weight in self.weights.items():
-            if not weight.finite():
+            if not weight.settle():
                 raise NonFiniteError(f"weights of layer {name!r} must be finite numbers, got others: {stays}")
         flags = [(~torch.isfinite(a.health)).to(torch.float32) for a in self.activities.values()]
         self.reduce(flags)  # what one process has met all refuse

@@ -224,9 +224,15 @@ class MaskedWeight:
         # compared before it is masked: NaN counts as a leak where it is cut, and not where it is kept
         return bool(whole(self.parameter.detach().ne(0).mul(1 - self._factor()).any()))
 
-    def finite(self) -> bool:
-        """Whether all weights are finite numbers."""
-        weight = self.parameter.detach()
+    @torch.no_grad()
+    def settle(self) -> bool:
+        """Set cut weights to zero, had something else written there; return whether all are finite."""
+        weight = self.parameter.data
+        if self._compiled(weight):
+            from bbtheory.train import masking_kernel
+
+            return bool(masking_kernel.settle(_flat(weight), _flat(self._factor())))
+        self.enforce()
         # one pass; a sum of finite numbers can overflow, so only a bad one is looked into
         if math.isfinite(float(whole(weight.sum(dtype=torch.float32)))):
             return True

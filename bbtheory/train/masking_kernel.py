@@ -1,6 +1,6 @@
 """What a mask of bytes does to a weight, as compiled loops over a tensor's own memory; loaded where they pay.
 
-Both do what the tensor operations of masking.py do, in a fraction of the passes over memory.
+They do what the tensor operations of masking.py do, in a fraction of the passes over memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,17 @@ def clear(values, kept):
     """Multiply in place, v_i <- v_i m_i; torch makes an array of floats of the bytes first."""
     for i in range(values.size):
         values[i] *= kept[i]
+
+
+@njit(cache=True, error_model="numpy")
+def settle(values, kept):
+    """`clear`, and return whether all that is left is finite."""
+    finite = True
+    for i in range(values.size):
+        v = values[i] * kept[i]
+        values[i] = v
+        finite &= v - v == 0
+    return finite
 
 
 @njit(cache=True, error_model="numpy")

@@ -50,6 +50,18 @@ def resolved(total: torch.Tensor, count: torch.Tensor) -> torch.Tensor:
     return torch.minimum(torch.maximum(total / count.clamp(min=1e-300), half), 1.0 - half)
 
 
+def without_silent(on_rate: torch.Tensor, silent_below: float) -> torch.Tensor:
+    """On-rates with those of silent units, a < ``silent_below``, set to where the others' mean log-odds are.
+
+    The line gives a silent unit the largest degree of all; so it gets an average one instead.
+    """
+    silent = on_rate < silent_below
+    if not bool(silent.any()) or bool(silent.all()):
+        return on_rate
+    mean = torch.logit(on_rate[~silent]).mean()
+    return torch.where(silent, torch.sigmoid(mean), on_rate)
+
+
 def threshold_counts(
     on_rate: torch.Tensor, degree: torch.Tensor, tau: float, min_degree: int
 ) -> torch.Tensor:

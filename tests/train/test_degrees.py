@@ -155,6 +155,34 @@ def test_on_rates_are_resolved_to_half_an_event():
     assert rates.tolist() == [0.05, 0.3, 0.95]
 
 
+def test_silent_units_get_an_average_degree():
+    rates = torch.tensor([0.001, 0.2, 0.5, 0.004, 0.01], dtype=torch.float64)
+    voiced = rules.without_silent(rates, 0.01)
+    assert torch.equal(voiced[[1, 2, 4]], rates[[1, 2, 4]])
+    mean = (math.log(0.8 / 0.2) + math.log(0.99 / 0.01)) / 3
+    assert inactivity_log_odds(voiced[[0, 3]].numpy()) == pytest.approx([mean, mean], rel=1e-12)
+    assert rules.without_silent(rates, 0.0) is rates
+    assert rules.without_silent(rates[[0, 3]], 0.01).tolist() == [0.001, 0.004]  # nobody to take after
+
+
+def test_dead_units_take_no_links_from_the_others():
+    """Under the published rule two dead units take all the links they can, and no more than the mean else."""
+    shares = {}
+    for below in (0.0, 0.01):
+        model = mlp()
+        with torch.no_grad():
+            model[0].bias[:2] = -100.0
+        pruner = BudgetedBroadcast(model, 0.3, beta=0.2, layers=["0"], silent_below=below)
+        model(batch(0, 64, 20))
+        pruner.refresh()
+        fan_in = pruner.weights["0"].fan_in()
+        assert int(fan_in.sum()) == round(0.3 * pruner.n_weights)
+        shares[below] = fan_in[:2].tolist(), float(fan_in[2:].double().mean())
+    assert shares[0.0][0] == [20, 20]
+    degrees, mean = shares[0.01]
+    assert all(abs(k - mean) <= 1.0 for k in degrees)
+
+
 def test_threshold_counts_are_the_hyperbola():
     a = units(100)
     counts = rules.threshold_counts(a, torch.full((100,), 60), 4.0, 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bbtheory.train import masking, masking_kernel
+from bbtheory.train import Pruner, masking, masking_kernel
 from bbtheory.train.masking import MaskedWeight
 
 SHAPE = (129, 257)  # compiled, and its size is no multiple of the bytes compared at once
@@ -77,6 +77,36 @@ def test_what_is_broken_stays_broken():
     weight.clear_cut(values)
     assert values[~weight.mask].isnan().all()
     assert values[weight.mask].isinf().all()
+
+
+@pytest.mark.parametrize("bad", [torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("small", [1, 1 << 40])
+def test_settling_clears_and_looks(bad: float, small: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(masking, "_SMALL", small)
+    weight = weight_of(torch.float32)
+    mask = masks(2)[0]
+    weight.set_mask(mask)
+    before = weight.parameter.detach().clone()
+    with torch.no_grad():
+        weight.parameter.add_(torch.where(mask, 0.0, 3.0))
+    assert weight.settle()
+    assert torch.equal(weight.parameter, before)
+    for at in (mask, ~mask):  # 0 x inf is no number either
+        with torch.no_grad():
+            weight.parameter.copy_(before)
+            weight.parameter[tuple(at.nonzero()[-1])] = bad
+        assert not weight.settle()
+
+
+def test_a_refresh_mends_what_was_written_to_cut_weights():
+    layer = nn.Linear(SHAPE[1], SHAPE[0], bias=False)
+    model = nn.Sequential(layer)
+    pruner = Pruner(model, 0.4)
+    pruner.refresh()
+    with torch.no_grad():
+        layer.weight.copy_(torch.where(pruner.weights["0"].mask, layer.weight, 1e-9))
+    pruner.refresh()
+    pruner.verify()
 
 
 def test_other_layouts_take_the_other_road():

@@ -518,6 +518,7 @@ def test_verify_names_the_layer():
         (lambda: BudgetedBroadcast(mlp()), "density"),
         (lambda: BudgetedBroadcast(mlp(), 0.5, rescale="output"), "rescale"),
         (lambda: BudgetedBroadcast(Attention(), 0.5, rescale="forward"), "rescale must not be 'forward'"),
+        (lambda: BudgetedBroadcast(mlp(), 0.1, silent_below=0.5), r"silent_below must be .* \[0, 0.5\)"),
         (lambda: BudgetedBroadcast(mlp(), 0.1, min_degree=12), r"density must be in \[0\.397"),
         (lambda: BudgetedBroadcast(mlp(), 0.5, activations={"0": "9"}), "activations"),
         (lambda: BudgetedBroadcast(mlp(), 0.5, inputs={"0": "9"}), "inputs"),
