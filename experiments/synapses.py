@@ -21,11 +21,10 @@ nothing of other tissue. The trivial answer is how dark a voxel is; ``prevalence
 scores that say nothing.
 
 Time: 21 to 26 min on one core (CPU preset, extrapolated from 23 to 28 s of processor time a cell, dense and
-SP-in, on a busy machine). Its dense network of seed 0 had an average precision of 0.80, darkness 0.16, prevalence 0.003.
-The network of the GPU and full presets has the depth and the first width of the published 3-D U-Net; it has
-not been run on a GPU.
-What would count against the rule: an average precision, or a tail, below that of
-gradual magnitude by an interval that excludes 0.
+SP-in, on a busy machine). Its dense network of seed 0 had an average precision of 0.80, darkness 0.16,
+prevalence 0.003. The network of the GPU and full presets has the depth and the first width of the published
+3-D U-Net; it has not been run on a GPU. What would count against the rule: an average precision, or a tail,
+below that of gradual magnitude by an interval that excludes 0.
 """
 
 from __future__ import annotations
