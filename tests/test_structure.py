@@ -70,6 +70,7 @@ TABLE = (
         ("numpy", "numba"),
     ),
     Row(("bbtheory/train/*_kernel.py",), ("train",), ("numpy", "numba", "triton", "torch")),
+    Row(("bbtheory/train/cremi.py",), ("validate",), ("numpy", "h5py")),
     Row(
         ("bbtheory/train/*",),
         (*BASE, "schedules", "theory.entropy", "train"),

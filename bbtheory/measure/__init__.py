@@ -11,6 +11,10 @@ _EXPORTS = {
     "measure_activity": "activity",
     "Coding": "coding",
     "measure_coding": "coding",
+    "average_precision": "detection",
+    "best_threshold": "detection",
+    "Detection": "detection",
+    "measure_detection": "detection",
     "Overlap": "sparsity",
     "Sparsity": "sparsity",
     "measure_overlap": "sparsity",
@@ -24,6 +28,10 @@ if TYPE_CHECKING:
     from .activity import measure_activity as measure_activity
     from .coding import Coding as Coding
     from .coding import measure_coding as measure_coding
+    from .detection import Detection as Detection
+    from .detection import average_precision as average_precision
+    from .detection import best_threshold as best_threshold
+    from .detection import measure_detection as measure_detection
     from .sparsity import Overlap as Overlap
     from .sparsity import Sparsity as Sparsity
     from .sparsity import measure_overlap as measure_overlap

@@ -36,6 +36,8 @@ _EXPORTS = {
     "load_text": "data_text",
     "TextData": "data_text",
     "word_buckets": "data_text",
+    "load_volume": "data_volumes",
+    "Volume": "data_volumes",
     "alone": "distributed",
     "Processes": "distributed",
     "RigL": "dynamic",
@@ -65,8 +67,12 @@ _EXPORTS = {
     "Transformer": "models_transformer",
     "transformer": "models_transformer",
     "TransformerShape": "models_transformer",
+    "UNet3d": "models_unet",
     "prune_one_shot": "one_shot",
     "MissingDataError": "packs",
+    "PatchBatches": "patches",
+    "predict_volume": "patches",
+    "rare_class_loss": "patches",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -131,6 +137,8 @@ if TYPE_CHECKING:
     from .data_text import load_text as load_text
     from .data_text import TextData as TextData
     from .data_text import word_buckets as word_buckets
+    from .data_volumes import load_volume as load_volume
+    from .data_volumes import Volume as Volume
     from .distributed import alone as alone
     from .distributed import Processes as Processes
     from .dynamic import RigL as RigL
@@ -160,8 +168,12 @@ if TYPE_CHECKING:
     from .models_transformer import Transformer as Transformer
     from .models_transformer import transformer as transformer
     from .models_transformer import TransformerShape as TransformerShape
+    from .models_unet import UNet3d as UNet3d
     from .one_shot import prune_one_shot as prune_one_shot
     from .packs import MissingDataError as MissingDataError
+    from .patches import PatchBatches as PatchBatches
+    from .patches import predict_volume as predict_volume
+    from .patches import rare_class_loss as rare_class_loss
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks
     from .projection import project_to_groups as project_to_groups
