@@ -11,10 +11,16 @@ _EXPORTS = {
     "measure_activity": "activity",
     "Coding": "coding",
     "measure_coding": "coding",
+    "measure_segmentation": "segmentation",
+    "region_recall": "segmentation",
+    "Segmentation": "segmentation",
     "Overlap": "sparsity",
     "Sparsity": "sparsity",
     "measure_overlap": "sparsity",
     "measure_sparsity": "sparsity",
+    "cosine_pairs": "verification",
+    "measure_verification": "verification",
+    "Verification": "verification",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -24,10 +30,16 @@ if TYPE_CHECKING:
     from .activity import measure_activity as measure_activity
     from .coding import Coding as Coding
     from .coding import measure_coding as measure_coding
+    from .segmentation import Segmentation as Segmentation
+    from .segmentation import measure_segmentation as measure_segmentation
+    from .segmentation import region_recall as region_recall
     from .sparsity import Overlap as Overlap
     from .sparsity import Sparsity as Sparsity
     from .sparsity import measure_overlap as measure_overlap
     from .sparsity import measure_sparsity as measure_sparsity
+    from .verification import Verification as Verification
+    from .verification import cosine_pairs as cosine_pairs
+    from .verification import measure_verification as measure_verification
 
 
 def __getattr__(name: str) -> Any:
