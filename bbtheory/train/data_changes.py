@@ -22,7 +22,7 @@ from bbtheory.train.packs import MissingDataError, data_folder, read_pack, verif
 NAMES = ("generated", "change_landsat_taizhou", "levir_cd")
 CHANGE, SAME, UNLABELLED = 1, 0, 255
 ROLES = {"train": "t", "validation": "v", "test": "e"}
-LAYOUT = ("tv", "te")
+LAYOUT = ("et", "vt")
 
 # sha256 over the bytes of t1_2000, t2_2003, label
 CHECKSUM = "febb1b9798f599fe3d279e9c31ab6bcf92d6e3e1822a04f1252e85eb4b1ebc0a"
