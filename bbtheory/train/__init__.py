@@ -24,6 +24,11 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
+    "FolderBatches": "data_images",
+    "ImageFolder": "data_images",
+    "Images": "data_images",
+    "load_image_folder": "data_images",
+    "load_images": "data_images",
     "MissingDataError": "packs",
     "alone": "distributed",
     "Processes": "distributed",
@@ -36,6 +41,9 @@ _EXPORTS = {
     "UnitTable": "measurement",
     "lenet_300_100": "models",
     "mlp": "models",
+    "block_convolutions": "models_resnet",
+    "resnet": "models_resnet",
+    "ResNet": "models_resnet",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -75,6 +83,11 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
+    from .data_images import FolderBatches as FolderBatches
+    from .data_images import ImageFolder as ImageFolder
+    from .data_images import Images as Images
+    from .data_images import load_image_folder as load_image_folder
+    from .data_images import load_images as load_images
     from .distributed import Processes as Processes
     from .distributed import alone as alone
     from .dynamic import SET as SET
@@ -86,6 +99,9 @@ if TYPE_CHECKING:
     from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
+    from .models_resnet import ResNet as ResNet
+    from .models_resnet import block_convolutions as block_convolutions
+    from .models_resnet import resnet as resnet
     from .packs import MissingDataError as MissingDataError
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection

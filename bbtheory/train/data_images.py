@@ -1,0 +1,315 @@
+"""Colour images: CIFAR-10 and CIFAR-100 in their binary form, and folders with one folder of files per class.
+
+A folder of data holds CIFAR as published "for C programs": ``cifar-10-batches-bin/`` (data_batch_1.bin to
+data_batch_5.bin, test_batch.bin, batches.meta.txt) and ``cifar-100-binary/`` (train.bin, test.bin,
+fine_label_names.txt). Files are untrusted: sizes and labels are checked, nothing in them is executed; the
+pickled "python" form is not read. Any other set is a folder NAME with ``train/CLASS/*`` and ``val/CLASS/*``
+(or ``test``), the form of ImageNet; its files are decoded as they are needed, by Pillow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bbtheory import validate
+from bbtheory.train.data import load_data
+from bbtheory.train.packs import MissingDataError, data_folder
+from bbtheory.train.seeding import stream_seed
+
+GREY = ("digits", "mnist", "fashion_mnist")
+CIFAR = ("cifar10", "cifar100")
+SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".ppm")
+_SIDE = 32
+_PIXELS = 3 * _SIDE * _SIDE
+_FOLDERS = {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}
+_TRAIN_FILES = {"cifar10": [f"data_batch_{i}.bin" for i in range(1, 6)], "cifar100": ["train.bin"]}
+_TEST_FILES = {"cifar10": "test_batch.bin", "cifar100": "test.bin"}
+_NAME_FILES = {"cifar10": "batches.meta.txt", "cifar100": "fine_label_names.txt"}
+_N_CLASSES = {"cifar10": 10, "cifar100": 100}
+_LABEL_BYTES = {"cifar10": 1, "cifar100": 2}  # coarse before fine
+_N_IMAGES = {"cifar10": 10_000, "cifar100": 50_000}  # of a training file; both test files have 10,000
+_N_TEST = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images and labels in memory, in their official order and split, read-only.
+
+    Attributes
+    ----------
+    name : str
+    x_train, x_test : ndarray (n, channels, height, width), uint8
+        From 0 to ``white``.
+    y_train, y_test : ndarray (n,), int64
+    white : int
+    class_names : tuple of str
+    checksum : str
+        sha256 of x_train, y_train, x_test, y_test (uint8): verified for digits, MNIST and Fashion-MNIST, of
+        CIFAR only stated.
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    white: int
+    class_names: tuple[str, ...]
+    checksum: str
+
+    def __post_init__(self) -> None:
+        for part in ("x_train", "y_train", "x_test", "y_test"):
+            getattr(self, part).flags.writeable = False
+
+
+def load_images(name: str = "digits", data_root: str | os.PathLike[str] | None = None) -> Images:
+    """Load a set of images that fits into memory.
+
+    Parameters
+    ----------
+    name : {"digits", "mnist", "fashion_mnist", "cifar10", "cifar100"}
+        The first three as `load_data`, with an axis of one channel.
+    data_root : path, optional
+        Folder of the data sets; None: the one BBTHEORY_DATA names.
+
+    Returns
+    -------
+    Images
+
+    Raises
+    ------
+    MissingDataError
+        If no folder is given or files are not in it.
+    ValueError
+        If the name is unknown, or a file is damaged or of another size or has labels that there are not.
+    """
+    if validate.choice("name", name, (*GREY, *CIFAR)) in GREY:
+        data = load_data(name, data_root)
+        images = {part: getattr(data, part)[:, None] for part in ("x_train", "x_test")}
+        return Images(
+            name=name,
+            **images,
+            y_train=data.y_train,
+            y_test=data.y_test,
+            white=data.white,
+            class_names=data.class_names,
+            checksum=data.checksum,
+        )
+    files = [*_TRAIN_FILES[name], _TEST_FILES[name], _NAME_FILES[name]]
+    wanted = f"put the files of {name}'s binary version ({files[0]}, ...) in {_FOLDERS[name]}/"
+    root = data_folder(name, data_root, wanted)
+    folder = next((f for f in (root / _FOLDERS[name], root / name) if f.is_dir()), None)
+    if folder is None:
+        raise MissingDataError(
+            f"{root} holds no {name}: {wanted} there; they are at https://www.cs.toronto.edu/~kriz/cifar.html"
+        )
+    for file in files:
+        if not (folder / file).is_file():
+            raise MissingDataError(f"{folder} lacks {file} of {name}: {wanted}")
+    train = [read_cifar(folder / file, name, _N_IMAGES[name]) for file in _TRAIN_FILES[name]]
+    x_train, y_train = (np.concatenate(parts) for parts in zip(*train, strict=True))
+    x_test, y_test = read_cifar(folder / _TEST_FILES[name], name, _N_TEST)
+    names = (folder / _NAME_FILES[name]).read_text(encoding="utf-8", errors="replace").split()
+    if len(names) != _N_CLASSES[name]:
+        raise ValueError(
+            f"{folder / _NAME_FILES[name]} must name {_N_CLASSES[name]} classes, got {len(names)}"
+        )
+    digest = hashlib.sha256()
+    for part in (x_train, y_train, x_test, y_test):
+        digest.update(part.astype(np.uint8).tobytes())
+    return Images(name, x_train, y_train, x_test, y_test, 255, tuple(names), digest.hexdigest())
+
+
+def read_cifar(
+    path: str | os.PathLike[str], name: str, n_images: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a file of CIFAR's binary version: per image its label (CIFAR-100: two) and 3 x 32 x 32 bytes.
+
+    Parameters
+    ----------
+    path : path
+    name : {"cifar10", "cifar100"}
+    n_images : int, optional
+        That must be in it.
+
+    Returns
+    -------
+    (ndarray (n, 3, 32, 32) uint8, ndarray (n,) int64)
+        Images and labels, of CIFAR-100 the fine ones.
+
+    Raises
+    ------
+    ValueError
+        If the size of the file is not that of whole images, or a label is not one of the classes.
+    OSError
+        If it cannot be read.
+    """
+    validate.choice("name", name, CIFAR)
+    row = _LABEL_BYTES[name] + _PIXELS
+    raw = np.fromfile(path, dtype=np.uint8)
+    n, rest = divmod(raw.size, row)
+    if rest or n == 0 or (n_images is not None and n != n_images):
+        wanted = "whole images" if n_images is None else f"{n_images} images"
+        raise ValueError(f"{path} must hold {wanted} of {row} bytes, got {raw.size} bytes")
+    rows = raw.reshape(n, row)
+    y = rows[:, _LABEL_BYTES[name] - 1].astype(np.int64)
+    if y.max() >= _N_CLASSES[name]:
+        raise ValueError(f"{path} must have labels below {_N_CLASSES[name]}, got {y.max()}")
+    return rows[:, _LABEL_BYTES[name] :].reshape(n, 3, _SIDE, _SIDE).copy(), y
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFolder:
+    """A set with one folder of files per class; images are read as they are needed.
+
+    Attributes
+    ----------
+    name : str
+    train_paths, test_paths : tuple of Path
+    y_train, y_test : ndarray (n,), int64
+        Class of each file: the place of its folder's name among ``class_names``.
+    class_names : tuple of str
+        Sorted names of the folders of ``train``.
+    size : int
+        Height and width of an image as it is read.
+    """
+
+    name: str
+    train_paths: tuple[Path, ...]
+    y_train: np.ndarray
+    test_paths: tuple[Path, ...]
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+    size: int
+
+
+def load_image_folder(
+    name: str, data_root: str | os.PathLike[str] | None = None, *, size: int = 224
+) -> ImageFolder:
+    """List a set of images with ``train/CLASS/*`` and ``val/CLASS/*`` (or ``test``).
+
+    Parameters
+    ----------
+    name : str
+        Folder below ``data_root``.
+    data_root : path, optional
+        None: the folder BBTHEORY_DATA names.
+    size : int
+        Pixels, >= 1: the shorter side is scaled to it and the middle taken.
+
+    Returns
+    -------
+    ImageFolder
+
+    Raises
+    ------
+    MissingDataError
+        If a folder is not there.
+    ValueError
+        If a folder holds no image, or a class of the test images is not among those of training.
+    """
+    size = validate.integer("size", size, "[1, inf)")
+    wanted = f"put the folders {name}/train/CLASS and {name}/val/CLASS of image files"
+    folder = data_folder(name, data_root, wanted) / name
+    train = folder / "train"
+    test = next((folder / part for part in ("val", "test") if (folder / part).is_dir()), None)
+    if not train.is_dir() or test is None:
+        raise MissingDataError(f"{folder} lacks {'val' if train.is_dir() else 'train'}: {wanted} there")
+    names = tuple(sorted(part.name for part in train.iterdir() if part.is_dir()))
+    return ImageFolder(name, *_listed(train, names), *_listed(test, names), names, size)
+
+
+def _listed(folder: Path, names: Sequence[str]) -> tuple[tuple[Path, ...], np.ndarray]:
+    others = sorted(part.name for part in folder.iterdir() if part.is_dir() and part.name not in names)
+    if others:
+        raise ValueError(f"{folder} must have the classes of the training images, got {others[0]!r}")
+    paths, labels = [], []
+    for label, name in enumerate(names):
+        if (folder / name).is_dir():
+            own = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
+            paths += own
+            labels += [label] * len(own)
+    if not paths:
+        raise ValueError(f"{folder} must hold image files ({', '.join(SUFFIXES)}) in class folders, got none")
+    return tuple(paths), np.array(labels, np.int64)
+
+
+def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray:
+    """Read an image file as (3, size, size) uint8: shorter side scaled to size, the middle taken.
+
+    Raises
+    ------
+    ValueError
+        If it is no whole image.
+    ImportError
+        If Pillow is not installed.
+    """
+    try:
+        from PIL import Image, ImageOps
+    except ImportError:
+        raise ImportError("reading image files needs Pillow: pip install pillow", name="PIL") from None
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size))).transpose(2, 0, 1).copy()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} must be an image file: {error}") from None
+
+
+class FolderBatches:
+    """Batches (x, y) of images read from files by threads, in an order that the seed and the epoch fix.
+
+    Parameters
+    ----------
+    paths : sequence of path
+    labels : ndarray (n,), int64
+    batch, size : int
+        Images per batch, pixels per side.
+    seed : int
+        Of the order, >= 0.
+    threads : int
+        That read files.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        labels: np.ndarray,
+        batch: int,
+        *,
+        size: int,
+        seed: int = 0,
+        threads: int = 4,
+    ):
+        self.paths, self.labels = list(paths), torch.from_numpy(np.array(labels, np.int64))
+        self.batch = validate.integer("batch", batch, "[1, inf)")
+        self.size, self.seed, self.threads = size, seed, validate.integer("threads", threads, "[1, inf)")
+        if not self.paths or len(self.paths) != len(self.labels):
+            raise ValueError(
+                f"paths and labels must be equally many, got {len(self.paths)} and {len(self.labels)}"
+            )
+
+    def __len__(self) -> int:
+        return -(-len(self.paths) // self.batch)
+
+    def __call__(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of an epoch, x in [0, 1]."""
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
+        yield from self._read(torch.randperm(len(self.paths), generator=generator))
+
+    def in_order(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield all batches in the order of the files."""
+        yield from self._read(torch.arange(len(self.paths)))
+
+    def _read(self, order: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        with ThreadPoolExecutor(self.threads) as pool:
+            for part in order.split(self.batch):
+                images = list(pool.map(lambda i: read_image(self.paths[i], self.size), part.tolist()))
+                yield torch.from_numpy(np.stack(images)).float() / 255.0, self.labels[part]
