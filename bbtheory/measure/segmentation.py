@@ -31,9 +31,7 @@ class Segmentation(Record):
     @property
     def iou(self) -> float:
         """Intersection over union of the positive class, TP/(TP + FP + FN)."""
-        return _ratio(
-            self.true_positives, self.true_positives + self.false_positives + self.false_negatives
-        )
+        return _ratio(self.true_positives, self.true_positives + self.false_positives + self.false_negatives)
 
     @property
     def f1(self) -> float:

@@ -24,6 +24,14 @@ _EXPORTS = {
     "CompactReport": "compaction",
     "Dataset": "data",
     "load_data": "data",
+    "Changes": "data_changes",
+    "load_changes": "data_changes",
+    "split_blocks": "data_changes",
+    "Tiles": "data_changes",
+    "Faces": "data_faces",
+    "FaceSplit": "data_faces",
+    "load_faces": "data_faces",
+    "split_faces": "data_faces",
     "FolderBatches": "data_images",
     "ImageFolder": "data_images",
     "Images": "data_images",
@@ -35,6 +43,8 @@ _EXPORTS = {
     "RigL": "dynamic",
     "SET": "dynamic",
     "History": "history",
+    "PosedImages": "image_batches",
+    "ImageFiles": "image_files",
     "train_epochs": "loop",
     "NonFiniteError": "masked_model",
     "measure_model": "measurement",
@@ -44,6 +54,11 @@ _EXPORTS = {
     "block_convolutions": "models_resnet",
     "resnet": "models_resnet",
     "ResNet": "models_resnet",
+    "pointwise_convolutions": "models_resnet",
+    "change_loss": "models_siamese",
+    "siamese_network": "models_siamese",
+    "siamese_reach": "models_siamese",
+    "SiameseNetwork": "models_siamese",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -58,6 +73,7 @@ _EXPORTS = {
     "to_semi_structured": "semi_structured",
     "Gradient": "sensitivity",
     "Taylor": "sensitivity",
+    "TileBatches": "tile_batches",
     "budget_tokens": "token_budget",
     "TokenBudget": "token_budget",
     "TopKActivation": "topk_activation",
@@ -83,6 +99,14 @@ if TYPE_CHECKING:
     from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
+    from .data_changes import Changes as Changes
+    from .data_changes import Tiles as Tiles
+    from .data_changes import load_changes as load_changes
+    from .data_changes import split_blocks as split_blocks
+    from .data_faces import Faces as Faces
+    from .data_faces import FaceSplit as FaceSplit
+    from .data_faces import load_faces as load_faces
+    from .data_faces import split_faces as split_faces
     from .data_images import FolderBatches as FolderBatches
     from .data_images import ImageFolder as ImageFolder
     from .data_images import Images as Images
@@ -93,6 +117,8 @@ if TYPE_CHECKING:
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .history import History as History
+    from .image_batches import PosedImages as PosedImages
+    from .image_files import ImageFiles as ImageFiles
     from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
@@ -101,7 +127,12 @@ if TYPE_CHECKING:
     from .models import mlp as mlp
     from .models_resnet import ResNet as ResNet
     from .models_resnet import block_convolutions as block_convolutions
+    from .models_resnet import pointwise_convolutions as pointwise_convolutions
     from .models_resnet import resnet as resnet
+    from .models_siamese import SiameseNetwork as SiameseNetwork
+    from .models_siamese import change_loss as change_loss
+    from .models_siamese import siamese_network as siamese_network
+    from .models_siamese import siamese_reach as siamese_reach
     from .packs import MissingDataError as MissingDataError
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
@@ -117,6 +148,7 @@ if TYPE_CHECKING:
     from .semi_structured import to_semi_structured as to_semi_structured
     from .sensitivity import Gradient as Gradient
     from .sensitivity import Taylor as Taylor
+    from .tile_batches import TileBatches as TileBatches
     from .token_budget import TokenBudget as TokenBudget
     from .token_budget import budget_tokens as budget_tokens
     from .topk_activation import TopKActivation as TopKActivation

@@ -1,8 +1,8 @@
 """Pairs of images of one place at two dates, and where it changed; cut into tiles, never resized.
 
-A folder of data holds ``change_landsat_taizhou.npz``, a pair of one scene that is split by blocks; or a folder
-in LEVIR-CD's form: ``train``, ``val`` and ``test`` with ``A`` (before), ``B`` (after) and ``label`` each, PNG
-files of the same name. Files are untrusted: nothing in them is executed.
+A folder of data holds ``change_landsat_taizhou.npz``, a pair of one scene that is split by blocks; or a
+folder in LEVIR-CD's form: ``train``, ``val`` and ``test`` with ``A`` (before), ``B`` (after) and ``label``
+each, PNG files of the same name. Files are untrusted: nothing in them is executed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Tiles:
     Attributes
     ----------
     scenes : tuple of callable () -> (before, after, label)
-        Images (bands, height, width) and label (height, width), uint8; label 1 change, 0 none, 255 unlabelled.
+        Images (bands, height, width) and label (height, width), uint8; 1 change, 0 none, 255 unlabelled.
     windows : ndarray (n, 5), int
         Scene, first row, first column, height, width.
     """
@@ -140,14 +140,16 @@ def load_changes(
         return _blocks(str(name), scene, checksum, tile, stride, margin, layout)
     path = Path(name)
     if not path.is_absolute():
-        wanted = f"put LEVIR-CD's folders {', '.join(_FOLDERS.values())} (justchenhao.github.io/LEVIR) in {path}/"
+        wanted = (
+            f"put LEVIR-CD's folders {', '.join(_FOLDERS.values())} (justchenhao.github.io/LEVIR) in {path}/"
+        )
         root = data_folder(str(name), data_root, wanted)
         usual = root / "LEVIR-CD"
         path = usual if name == "levir_cd" and usual.is_dir() else root / path
     if not path.is_dir():
         raise MissingDataError(
-            f"{path} is not there: name one of {', '.join(NAMES)}, or a folder with train, val and test, each "
-            "with the folders A, B and label"
+            f"{path} is not there: name one of {', '.join(NAMES)}, or a folder with train, val and test, "
+            "each with the folders A, B and label"
         )
     parts = {part: _folder_tiles(path / folder, tile, stride if part == "train" else tile)
              for part, folder in _FOLDERS.items()}  # fmt: skip
@@ -186,7 +188,9 @@ def split_blocks(
     n_rows, n_columns = len(layout), len(layout[0]) if layout else 0
     height, width = label.shape
     if not n_columns or any(len(row) != n_columns for row in layout) or n_rows > height or n_columns > width:
-        raise ValueError(f"layout must be rows of equal length, no more than {height} x {width}, got {layout}")
+        raise ValueError(
+            f"layout must be rows of equal length, no more than {height} x {width}, got {layout}"
+        )
     rows = np.linspace(0, height, n_rows + 1).astype(int)
     columns = np.linspace(0, width, n_columns + 1).astype(int)
     blocks: dict[str, list[tuple[int, int, int, int]]] = {part: [] for part in ROLES}
@@ -197,7 +201,10 @@ def split_blocks(
             top, bottom, left, right = rows[i], rows[i + 1], columns[j], columns[j + 1]
             blocks[part].append((int(top), int(left), int(bottom - top), int(right - left)))
             own[part][top:bottom, left:right] = True
-            around = slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)
+            around = (
+                slice(max(top - margin, 0), bottom + margin),
+                slice(max(left - margin, 0), right + margin),
+            )
             near[part][around] = True
     barred = {
         "train": near["validation"] | near["test"],
@@ -232,11 +239,13 @@ def _blocks(
                 windows.append((0, first, start, bottom - first, right - start))
         parts[part] = Tiles((partial(_same, (before, after, labels[part])),), np.array(windows))
     inside = np.concatenate(
-        [date[:, t : t + h, l : l + w].reshape(len(date), -1) for date in (before, after)
-         for t, l, h, w in blocks["train"]], axis=1
+        [date[:, t : t + h, e : e + w].reshape(len(date), -1) for date in (before, after)
+         for t, e, h, w in blocks["train"]], axis=1
     )  # fmt: skip
     scale = np.maximum(inside.std(axis=1), 1.0)  # a band that never changes
-    return Changes(name, **parts, n_bands=len(before), mean=inside.mean(axis=1), scale=scale, checksum=checksum)
+    return Changes(
+        name, **parts, n_bands=len(before), mean=inside.mean(axis=1), scale=scale, checksum=checksum
+    )
 
 
 def _same(scene: Scene) -> Scene:
@@ -247,9 +256,7 @@ def _cut(height: int, width: int, tile: int, stride: int) -> list[tuple[int, int
     """Windows of at most tile x tile pixels that cover height x width, the last ones flush with the end."""
     if tile > min(height, width):
         raise ValueError(f"tile must be at most the block's {height} x {width} pixels, got {tile}")
-    starts = [
-        sorted({*range(0, length - tile + 1, stride), length - tile}) for length in (height, width)
-    ]
+    starts = [sorted({*range(0, length - tile + 1, stride), length - tile}) for length in (height, width)]
     return [(i, j, tile, tile) for i in starts[0] for j in starts[1]]
 
 
@@ -289,7 +296,9 @@ def _folder_tiles(folder: Path, tile: int, stride: int) -> Tiles:
         other = [path.name for path in paths[kind]]
         if other != names:
             odd = sorted(set(names) ^ set(other))[0]
-            raise MissingDataError(f"{folder} must have each image in A, B and label, got {odd} in one of them")
+            raise MissingDataError(
+                f"{folder} must have each image in A, B and label, got {odd} in one of them"
+            )
     scenes, windows = [], []
     for i, triple in enumerate(zip(paths["A"], paths["B"], paths["label"], strict=True)):
         # one cache for each scene: what is read once is kept
@@ -312,7 +321,7 @@ def _read_triple(a: Path, b: Path, c: Path) -> Scene:
 
 
 def _generate(size: int, n_bands: int) -> Scene:
-    """Make up a pair: a smooth scene, noise, another light at the second date, and rectangles that changed."""
+    """Make up a pair: a smooth scene, noise, another light at the second date, rectangles that changed."""
     rng = np.random.default_rng(0)
     coarse = rng.uniform(40.0, 160.0, (n_bands, size // 8, size // 8))
     ground = coarse.repeat(8, axis=1).repeat(8, axis=2)

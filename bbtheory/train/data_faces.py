@@ -1,8 +1,9 @@
 """Images of identities: faces or any other set with a folder per identity, and handwritten characters.
 
-A folder of data holds ``omniglot_small.npz``, or Omniglot as published: ``omniglot/ALPHABET/characterNN/*.png``
-(also below ``images_background`` and ``images_evaluation``). Any other set is a folder in which each folder
-that holds images is one identity. Files are untrusted: nothing in them is executed.
+A folder of data holds ``omniglot_small.npz``, or Omniglot as published:
+``omniglot/ALPHABET/characterNN/*.png`` (also below ``images_background`` and ``images_evaluation``). Any other
+set is a folder in which each folder that holds images is one identity. Files are untrusted: nothing in them
+is executed.
 """
 
 from __future__ import annotations
@@ -167,9 +168,7 @@ def _read_small(data_root: str | os.PathLike[str] | None, size: int) -> Faces:
         f"{alphabets[a]}/character{np.count_nonzero(of[:i] == a) + 1:02d}" for i, a in enumerate(of)
     )
     images = shrink(ink, size)[:, None]
-    return Faces(
-        "omniglot_small", images, identity, arrays["drawer"].astype(np.int64), names, checksum
-    )
+    return Faces("omniglot_small", images, identity, arrays["drawer"].astype(np.int64), names, checksum)
 
 
 def _read_folder(root: Path, name: str, size: int, *, grey: bool, negative: bool) -> Faces:

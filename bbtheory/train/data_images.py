@@ -21,12 +21,12 @@ import torch
 
 from bbtheory import validate
 from bbtheory.train.data import load_data
+from bbtheory.train.image_files import SUFFIXES, open_image
 from bbtheory.train.packs import MissingDataError, data_folder
 from bbtheory.train.seeding import stream_seed
 
 GREY = ("digits", "mnist", "fashion_mnist")
 CIFAR = ("cifar10", "cifar100")
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".ppm")
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
 _FOLDERS = {"cifar10": "cifar-10-batches-bin", "cifar100": "cifar-100-binary"}
@@ -252,15 +252,10 @@ def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray:
     ImportError
         If Pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise ImportError("reading image files needs Pillow: pip install pillow", name="PIL") from None
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size))).transpose(2, 0, 1).copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} must be an image file: {error}") from None
+    image = open_image(Path(path), 3)
+    from PIL import ImageOps
+
+    return np.asarray(ImageOps.fit(image, (size, size))).transpose(2, 0, 1).copy()
 
 
 class FolderBatches:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff", ".webp")
+_THREADS = 4
 MODES = {1: "L", 3: "RGB"}  # channels -> Pillow's mode
 
 
@@ -70,8 +72,9 @@ class ImageFiles:
         """Read the images of an array of indices or of a slice."""
         places = np.atleast_1d(np.arange(len(self.paths))[index])
         out = np.zeros((len(places), *self.shape[1:]), np.uint8)
-        for i, place in enumerate(places):
-            out[i] = self._read(self.paths[place])
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for i, image in enumerate(pool.map(lambda place: self._read(self.paths[place]), places)):
+                out[i] = image
         return out
 
     def _read(self, path: Path) -> np.ndarray:

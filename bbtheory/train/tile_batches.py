@@ -55,7 +55,11 @@ class TileBatches:
                     turned = np.rot90(array, turns[place], (-2, -1))
                     # a copy: what is written to lies below what is read
                     array[...] = (turned[..., ::-1] if mirrored[place] else turned).copy()
-            yield standardised(self.changes, before), standardised(self.changes, after), torch.from_numpy(label)
+            yield (
+                standardised(self.changes, before),
+                standardised(self.changes, after),
+                torch.from_numpy(label),
+            )
 
 
 def standardised(changes: Changes, images: np.ndarray) -> torch.Tensor:
