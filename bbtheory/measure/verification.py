@@ -77,7 +77,8 @@ def measure_verification(
     rate = validate.real("false_accept_rate", false_accept_rate, "[0, 1]")
     # above the last threshold nothing is accepted, where the two rates are 0 and 1
     thresholds = np.append(np.unique(np.concatenate([same, other])), np.inf)
-    accepted = 1.0 - np.searchsorted(other, thresholds, side="left") / other.size
+    # from counts, so that a rate that is just met is met
+    accepted = (other.size - np.searchsorted(other, thresholds, side="left")) / other.size
     rejected = np.searchsorted(same, thresholds, side="left") / same.size
     # accepted - rejected falls from 1 to -1
     after = int(np.argmax(accepted <= rejected))

@@ -325,8 +325,8 @@ def _generate(size: int, n_bands: int) -> Scene:
     rng = np.random.default_rng(0)
     coarse = rng.uniform(40.0, 160.0, (n_bands, size // 8, size // 8))
     ground = coarse.repeat(8, axis=1).repeat(8, axis=2)
-    dates = [ground + rng.normal(0.0, 6.0, ground.shape), 0.9 * ground + 15.0]
-    dates[1] += rng.normal(0.0, 6.0, ground.shape)
+    dates = [ground + rng.normal(0.0, 14.0, ground.shape), 0.9 * ground + 15.0]
+    dates[1] += rng.normal(0.0, 14.0, ground.shape)
     label = np.where(rng.random((size, size)) < 0.3, SAME, UNLABELLED).astype(np.uint8)
     for row in range(4, size - 8, 12):
         for column in range(4, size - 8, 12):

@@ -1,9 +1,9 @@
 """Images of identities: faces or any other set with a folder per identity, and handwritten characters.
 
 A folder of data holds ``omniglot_small.npz``, or Omniglot as published:
-``omniglot/ALPHABET/characterNN/*.png`` (also below ``images_background`` and ``images_evaluation``). Any other
-set is a folder in which each folder that holds images is one identity. Files are untrusted: nothing in them
-is executed.
+``omniglot/ALPHABET/characterNN/*.png`` (also below ``images_background`` and ``images_evaluation``). Any
+other set is a folder in which each folder that holds images is one identity. Files are untrusted: nothing in
+them is executed.
 """
 
 from __future__ import annotations

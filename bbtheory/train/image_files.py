@@ -82,16 +82,13 @@ class ImageFiles:
         width, height = image.size
         side = min(width, height)
         left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        from PIL import Image
-
-        small = np.asarray(image.resize((self.size, self.size), Image.Resampling.BOX, box=box))
-        small = small[None] if small.ndim == 2 else small.transpose(2, 0, 1)
-        return 255 - small if self.negative else small
+        square = np.asarray(image.crop((left, top, left + side, top + side)))
+        planes = square[None] if square.ndim == 2 else square.transpose(2, 0, 1)
+        return shrink((255 - planes if self.negative else planes) / np.float32(255.0), self.size)
 
 
 def shrink(images: np.ndarray, size: int) -> np.ndarray:
-    """Average images (n, h, w) in [0, 1] over equal areas down to (n, size, size), as uint8 from 0 to 255."""
+    """Average images (n, h, w) in [0, 1] over equal areas to (n, size, size), as uint8 from 0 to 255."""
     rows, columns = (_areas(length, size) for length in images.shape[1:])
     out = np.empty((len(images), size, size), np.uint8)
     for part in range(0, len(images), 512):  # bounds what is held as floating-point numbers
