@@ -30,7 +30,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -190,10 +190,10 @@ def measure_changes(
         image = int(window[0])
         by_image[image] = [a + b for a, b in zip(by_image.get(image, [0] * 4), counts, strict=True)]
         # regions of change, corners included; what a tile cuts counts as two
-        own, n = ndimage.label(label == 1, np.ones((3, 3)))
+        own: Any = ndimage.label(label == 1, np.ones((3, 3)))[0]
         regions.append(np.where(own > 0, own + n_regions, 0).ravel())
         predicted.append(found.ravel())
-        n_regions += n
+        n_regions += int(own.max())
     whole = Segmentation(*np.sum(list(by_image.values()), axis=0).tolist())
     each = [Segmentation(*counts) for counts in by_image.values()]
     recall, _, _ = region_recall(np.concatenate(predicted), np.concatenate(regions), SMALL)

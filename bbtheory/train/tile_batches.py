@@ -52,7 +52,7 @@ class TileBatches:
             before, after, label = self.changes.train.stack(part)
             for i, place in enumerate(part) if self.turn else ():
                 for array in (before[i], after[i], label[i]):
-                    turned = np.rot90(array, turns[place], (-2, -1))
+                    turned = np.rot90(array, int(turns[place]), (-2, -1))
                     # a copy: what is written to lies below what is read
                     array[...] = (turned[..., ::-1] if mirrored[place] else turned).copy()
             yield (
@@ -64,5 +64,5 @@ class TileBatches:
 
 def standardised(changes: Changes, images: np.ndarray) -> torch.Tensor:
     """Return bytes (..., bands, height, width) as float32, (x - mean)/scale band by band."""
-    mean, scale = (np.float32(v)[:, None, None] for v in (changes.mean, changes.scale))
+    mean, scale = (v.astype(np.float32)[:, None, None] for v in (changes.mean, changes.scale))
     return torch.from_numpy((images.astype(np.float32) - mean) / scale)
