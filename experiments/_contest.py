@@ -5,7 +5,7 @@ are paired by seed. Masks change ``n_refreshes`` times between ``warmup`` and ``
 steps, and each layer meets the density within one link at the end. Methods: dense; random masks; gradual
 magnitude (Zhu and Gupta), and the same course by the scores of Wanda, Taylor and the gradient; SET and RigL,
 sparse from the start as published; top-k activations, which cut no weight; Budgeted Broadcast with SP-in,
-SP-out or both, and with SP-in under its ablated rules.
+SP-out or both, and with SP-in under its ablated rules, all at their density from the first refresh on.
 
 An experiment is then its settings and its task::
 
@@ -178,7 +178,9 @@ def train(
         on_epoch=keep,
     )
     if pruner is not None:
-        pruner.finish()
+        if pruner.n_refreshes == 0 or worst_gap(pruner, config) >= 1.0:
+            pruner.finish()
+        pruner.verify()
         pruner.padding.valid = None
     model.eval()
     with torch.no_grad():

@@ -131,8 +131,8 @@ class Result(Record):
     rows : tuple of Row
     metrics : tuple of MetricRow
     claims : tuple of Claim
-        tail gain: the tail metric against each rival and ablation at the same density; exceeds dense: the main
-        metric;
+        tail gain: the tail metric against each rival and ablation at the same density; exceeds dense: the
+        main metric;
         entropy up, correlation down: of the units against the dense network's and against magnitude's.
     worst_gap : float
         Largest distance of any layer of any network from its density, links.

@@ -37,7 +37,7 @@ def _tables(result: Any, seconds: Sequence[float]) -> list[str]:
         value = getattr(result, field.name)
         rows = _rows(value)
         if rows is not None:
-            rows = _timed(rows, seconds)
+            rows = _timed(rows, seconds) if field.name == "rows" else rows
             header = list(rows[0])
             tables.append(f"{field.name}\n" + format_table(header, [[r[h] for h in header] for r in rows]))
         elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
@@ -55,8 +55,8 @@ def _tables(result: Any, seconds: Sequence[float]) -> list[str]:
 
 def _timed(rows: list[Mapping[str, Any]], seconds: Sequence[float]) -> list[Mapping[str, Any]]:
     """Add the mean seconds of its cells to each row, where rows are over ``n`` cells each, in their order."""
-    counts = [row.get("n") for row in rows]
-    if not all(type(n) is int and n > 0 for n in counts) or sum(counts) != len(seconds):
+    counts = [n for n in (row.get("n") for row in rows) if type(n) is int and n > 0]
+    if len(counts) < len(rows) or sum(counts) != len(seconds):
         return rows
     parts = np.split(np.array(seconds), np.cumsum(counts)[:-1])
     return [dict(row) | {"seconds": float(part.mean())} for row, part in zip(rows, parts, strict=True)]

@@ -90,13 +90,14 @@ class Config(ContestConfig):
 
 
 SMOKE = Config(
-    methods=("dense", "magnitude", "bb_in"),
+    methods=("dense", "magnitude", "rigl", "bb_in", "bb_both"),
     densities=(0.3,),
     data="digits",
-    imbalance=10.0,
-    epochs=2,
+    imbalance=5.0,
+    epochs=6,
     batch=32,
-    n_refreshes=3,
+    learning_rate=3e-3,
+    n_refreshes=6,
     most_samples=100,
     most_units=16,
     seeds=(0,),
