@@ -190,7 +190,8 @@ def measure_changes(
         image = int(window[0])
         by_image[image] = [a + b for a, b in zip(by_image.get(image, [0] * 4), counts, strict=True)]
         # regions of change, corners included; what a tile cuts counts as two
-        own: Any = ndimage.label(label == 1, np.ones((3, 3)))[0]
+        numbered: Any = ndimage.label(label == 1, np.ones((3, 3)))
+        own = numbered[0]
         regions.append(np.where(own > 0, own + n_regions, 0).ravel())
         predicted.append(found.ravel())
         n_regions += int(own.max())
