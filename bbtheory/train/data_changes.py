@@ -327,13 +327,14 @@ def _generate(size: int, n_bands: int) -> Scene:
     ground = coarse.repeat(8, axis=1).repeat(8, axis=2)
     dates = [ground + rng.normal(0.0, 14.0, ground.shape), 0.9 * ground + 15.0]
     dates[1] += rng.normal(0.0, 14.0, ground.shape)
+    towards = np.where(np.arange(n_bands) % 2 == 0, 1.0, -1.0)[:, None, None]  # one kind of change
     label = np.where(rng.random((size, size)) < 0.3, SAME, UNLABELLED).astype(np.uint8)
     for row in range(4, size - 8, 12):
         for column in range(4, size - 8, 12):
-            height, width = rng.integers(1, 8, 2)
-            if rng.random() < 0.5:
+            height, width = rng.integers(1, 9, 2)
+            if rng.random() < 0.8:
                 part = slice(row, row + height), slice(column, column + width)
-                dates[1][:, *part] += rng.choice([-1.0, 1.0], n_bands)[:, None, None] * 35.0
+                dates[1][:, *part] += towards * 35.0
                 label[part] = CHANGE
     before, after = (np.clip(np.rint(date), 0, 255).astype(np.uint8) for date in dates)
     return before, after, label
