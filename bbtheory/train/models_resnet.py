@@ -10,7 +10,7 @@ from torch import nn
 from bbtheory import validate
 
 _EXPANSION = 4  # of a bottleneck's output over its width
-STEMS = ("small", "large")
+STEMS = {"small": (3, 1), "strided": (3, 2), "large": (7, 2)}  # kernel and stride
 
 
 class ResidualBlock(nn.Module):
@@ -51,7 +51,7 @@ class ResNet(nn.Module):
         bottleneck: bool, stem: str,
     ):  # fmt: skip
         super().__init__()
-        size, stride = (7, 2) if stem == "large" else (3, 1)
+        size, stride = STEMS[stem]
         n = widths[0]
         first: list[nn.Module] = [
             nn.Conv2d(n_channels, n, size, stride, size // 2, bias=False),
@@ -75,7 +75,9 @@ class ResNet(nn.Module):
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         """Return the features of images (batch, channels, height, width) before the last layer."""
-        return self.flatten(self.pool(self.stages(self.stem(x))))
+        # channels innermost: a third faster on a CPU, and what accelerators' mixed precision asks for
+        h = self.stem(x).contiguous(memory_format=torch.channels_last)
+        return self.flatten(self.pool(self.stages(h)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits of images (batch, channels, height, width)."""
@@ -107,8 +109,9 @@ def resnet(
     n_channels, n_classes : int
         >= 1.
     bottleneck : bool
-    stem : {"small", "large"}
-        A 3x3 convolution, for images of about 32 x 32; or 7x7 with stride 2 and max pooling, for 224 x 224.
+    stem : {"small", "strided", "large"}
+        A 3x3 convolution, for images of about 32 x 32; with stride 2, at a quarter of the cost; or 7x7 with
+        stride 2 and max pooling, for 224 x 224.
     seed : int
         Of the weights, >= 0; the global generator is left alone.
 
@@ -153,3 +156,10 @@ def block_convolutions(model: nn.Module) -> list[str]:
         for part, module in block.named_modules()
         if isinstance(module, nn.Conv2d)
     ]
+
+
+def pointwise_convolutions(model: nn.Module) -> list[str]:
+    """Return the names of the 1x1 convolutions of bottlenecks: pairs of channels; no shortcuts."""
+    modules = dict(model.named_modules())
+    names = [name for name in block_convolutions(model) if ".body." in name]
+    return [name for name in names if getattr(modules[name], "kernel_size", None) == (1, 1)]
