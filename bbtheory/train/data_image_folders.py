@@ -15,10 +15,9 @@ import numpy as np
 import torch
 
 from bbtheory import validate
+from bbtheory.train.image_files import SUFFIXES, image_paths, open_image
 from bbtheory.train.packs import MissingDataError, data_folder
 from bbtheory.train.seeding import stream_seed
-
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".ppm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +88,7 @@ def _listed(folder: Path, names: Sequence[str]) -> tuple[tuple[Path, ...], np.nd
     paths, labels = [], []
     for label, name in enumerate(names):
         if (folder / name).is_dir():
-            own = sorted(p for p in (folder / name).iterdir() if p.suffix.lower() in SUFFIXES)
+            own = image_paths(folder / name)
             paths += own
             labels += [label] * len(own)
     if not paths:
@@ -107,15 +106,10 @@ def read_image(path: str | os.PathLike[str], size: int) -> np.ndarray:
     ImportError
         If Pillow is not installed.
     """
-    try:
-        from PIL import Image, ImageOps
-    except ImportError:
-        raise ImportError("reading image files needs Pillow: pip install pillow", name="PIL") from None
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size))).transpose(2, 0, 1).copy()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path} must be an image file: {error}") from None
+    image = open_image(Path(path), 3)
+    from PIL import ImageOps
+
+    return np.asarray(ImageOps.fit(image, (size, size))).transpose(2, 0, 1).copy()
 
 
 class FolderBatches:
