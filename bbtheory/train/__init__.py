@@ -33,8 +33,8 @@ _EXPORTS = {
     "load_faces": "data_faces",
     "split_faces": "data_faces",
     "load_image_folder": "data_image_folders",
-    "FolderBatches": "data_images",
-    "ImageFolder": "data_images",
+    "FolderBatches": "data_image_folders",
+    "ImageFolder": "data_image_folders",
     "Images": "data_images",
     "load_images": "data_images",
     "load_librispeech": "data_speech",
@@ -149,9 +149,9 @@ if TYPE_CHECKING:
     from .data_faces import FaceSplit as FaceSplit
     from .data_faces import load_faces as load_faces
     from .data_faces import split_faces as split_faces
+    from .data_image_folders import FolderBatches as FolderBatches
+    from .data_image_folders import ImageFolder as ImageFolder
     from .data_image_folders import load_image_folder as load_image_folder
-    from .data_images import FolderBatches as FolderBatches
-    from .data_images import ImageFolder as ImageFolder
     from .data_images import Images as Images
     from .data_images import load_images as load_images
     from .data_speech import ReadSpeech as ReadSpeech
