@@ -169,7 +169,8 @@ def _on_cluster(tasks: Iterator[Task], address: str) -> Iterator[Outcome]:
             # not pure: a cell is run for its place in the archive, whatever the scheduler remembers
             return [client.submit(run_cell, task, pure=False) for task in itertools.islice(tasks, n)]
 
-        running = as_completed(submit(max(1, sum(client.nthreads().values()))), loop=client.loop)
+        threads: Any = client.nthreads()  # a coroutine only where the client is asynchronous
+        running = as_completed(submit(max(1, sum(threads.values()))), loop=client.loop)
         for future in running:
             running.update(submit(1))
             yield future.result()
