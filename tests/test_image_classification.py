@@ -77,7 +77,7 @@ def test_tuning_never_sees_test_images_nor_trains_on_what_it_is_judged_by():
     assert not judged & tested
 
 
-@pytest.mark.parametrize("preset", ["CPU", "GPU"])
+@pytest.mark.parametrize("preset", ["CPU", pytest.param("GPU", marks=pytest.mark.slow)])  # ResNet-50
 def test_presets_at_a_tiny_size(preset):
     small = {"data": "digits", "largest": 12, "imbalance": 2.0, "epochs": 1, "most_samples": 20}
     small |= {"most_units": 4, "device": "cpu", "n_refreshes": 2, "batch": 64}

@@ -32,9 +32,9 @@ _EXPORTS = {
     "FaceSplit": "data_faces",
     "load_faces": "data_faces",
     "split_faces": "data_faces",
-    "load_image_folder": "data_image_folders",
     "FolderBatches": "data_image_folders",
     "ImageFolder": "data_image_folders",
+    "load_image_folder": "data_image_folders",
     "Images": "data_images",
     "load_images": "data_images",
     "load_librispeech": "data_speech",
@@ -95,6 +95,7 @@ _EXPORTS = {
     "Pruner": "pruner",
     "Magnitude": "ranked",
     "Random": "ranked",
+    "sparse_gpt": "second_order",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
     "measure_semi_structured": "semi_structured",
@@ -102,7 +103,6 @@ _EXPORTS = {
     "to_semi_structured": "semi_structured",
     "Gradient": "sensitivity",
     "Taylor": "sensitivity",
-    "sparse_gpt": "sparse_gpt",
     "TileBatches": "tile_batches",
     "budget_tokens": "token_budget",
     "TokenBudget": "token_budget",
@@ -212,6 +212,7 @@ if TYPE_CHECKING:
     from .pruner import Pruner as Pruner
     from .ranked import Magnitude as Magnitude
     from .ranked import Random as Random
+    from .second_order import sparse_gpt as sparse_gpt
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
     from .semi_structured import SemiStructuredTiming as SemiStructuredTiming
@@ -219,7 +220,6 @@ if TYPE_CHECKING:
     from .semi_structured import to_semi_structured as to_semi_structured
     from .sensitivity import Gradient as Gradient
     from .sensitivity import Taylor as Taylor
-    from .sparse_gpt import sparse_gpt as sparse_gpt
     from .tile_batches import TileBatches as TileBatches
     from .token_budget import TokenBudget as TokenBudget
     from .token_budget import budget_tokens as budget_tokens

@@ -14,9 +14,9 @@ from bbtheory.train.activity import Activity
 from bbtheory.train.allocation import even_degrees, solve_knob, whole_degrees
 from bbtheory.train.layers import Layer, choose_layers, find_layers, place_activities
 from bbtheory.train.projection import project_to_groups
+from bbtheory.train.second_order import sparse_gpt
 from bbtheory.train.seeding import stream_seed
 from bbtheory.train.selection import keep_largest
-from bbtheory.train.sparse_gpt import sparse_gpt
 from bbtheory.train.tracing import trace_layers
 
 METHODS = ("random", "magnitude", "wanda", "sparse_gpt", "bb", "bb_wanda")
