@@ -102,7 +102,18 @@ SMOKE = Config(
     most_units=16,
     seeds=(0,),
 )
-CPU = Config(methods=(*CPU_METHODS, "bb_in_awake", "bb_uniform"), densities=CPU_DENSITIES)
+# chosen by tune_image_classification, preset cpu
+_KNOBS: dict[str, dict[str, float]] = {
+    "dense": {"learning_rate_factor": 1.0},
+    "random": {"learning_rate_factor": 4.0},
+    "magnitude": {"learning_rate_factor": 4.0, "reached": 0.35},
+    "rigl": {"learning_rate_factor": 4.0, "fraction": 0.3},
+    "bb_in": {"learning_rate_factor": 2.0, "nats": 64.0},
+    "bb_both": {"learning_rate_factor": 4.0, "nats": 24.0},
+    "bb_in_awake": {"learning_rate_factor": 2.0, "nats": 10.0},
+    "bb_uniform": {"learning_rate_factor": 2.0},
+}
+CPU = Config(methods=(*CPU_METHODS, "bb_in_awake", "bb_uniform"), densities=CPU_DENSITIES, knobs=_KNOBS)
 GPU = Config(
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
