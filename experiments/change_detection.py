@@ -122,7 +122,16 @@ SMOKE = Config(
     most_units=16,
     seeds=(0,),
 )
-CPU = Config(methods=CPU_METHODS, densities=CPU_DENSITIES)
+# chosen by tune_change_detection, preset cpu
+_KNOBS: dict[str, dict[str, float]] = {
+    "dense": {"learning_rate_factor": 1.0},
+    "random": {"learning_rate_factor": 1.4},
+    "magnitude": {"learning_rate_factor": 2.0, "reached": 0.95},
+    "rigl": {"learning_rate_factor": 1.0, "fraction": 0.3},
+    "bb_in": {"learning_rate_factor": 2.0, "nats": 10.0},
+    "bb_both": {"learning_rate_factor": 1.0, "nats": 4.0},
+}
+CPU = Config(methods=CPU_METHODS, densities=CPU_DENSITIES, knobs=_KNOBS)
 GPU = Config(
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
