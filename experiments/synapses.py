@@ -170,6 +170,15 @@ SMOKE = Config(
     precision="float32",
     seeds=(0,),
 )
+# chosen by tune_synapses, preset cpu
+_KNOBS: dict[str, dict[str, float]] = {
+    "dense": {"learning_rate_factor": 1.0},
+    "random": {"learning_rate_factor": 2.0},
+    "magnitude": {"learning_rate_factor": 1.0, "reached": 0.35},
+    "rigl": {"learning_rate_factor": 4.0, "fraction": 0.1},
+    "bb_in": {"learning_rate_factor": 2.0, "nats": 10.0},
+    "bb_both": {"learning_rate_factor": 1.0, "nats": 4.0},
+}
 CPU = Config(
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
@@ -184,6 +193,7 @@ CPU = Config(
     learning_rate=3e-3,
     device="cpu",
     precision="float32",
+    knobs=_KNOBS,
 )
 GPU = Config(methods=CPU_METHODS, densities=CPU_DENSITIES, epochs=20, seeds=(0, 1, 2))
 
