@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -474,7 +475,7 @@ def test_show(tmp_path, capsys):
 class Measured(Record):
     """A row with a unit."""
 
-    MEASURED_IN = {"entropy": "nats"}
+    MEASURED_IN: ClassVar = {"entropy": "nats"}
 
     method: str
     entropy: float
