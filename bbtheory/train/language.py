@@ -134,7 +134,7 @@ def surprise(
     n = len(tokens) - 1
     context = min(context, n)
     stride = max(context - context // 4, 1)
-    # the last window ends with the text; what windows share is written twice, last by that with more before
+    # the last window ends with the text; what it shares with the one before is taken from it, past its quarter
     starts = [*range(0, n - context, stride), n - context]
     found = np.empty(n)
     part = nn.Module() if not isinstance(model, nn.Module) else model
