@@ -134,7 +134,7 @@ def surprise(
     n = len(tokens) - 1
     context = min(context, n)
     stride = max(context - context // 4, 1)
-    # the last window ends with the text; what it shares with the one before is taken from it, past its quarter
+    # the last window ends with the text; its last three quarters replace what was found
     starts = [*range(0, n - context, stride), n - context]
     found = np.empty(n)
     part = nn.Module() if not isinstance(model, nn.Module) else model
