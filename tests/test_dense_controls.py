@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments import dense_controls, language_model
+from experiments import dense_controls, image_classification, language_model
 from experiments.dense_controls import Cell, Config, cells, collect
 
 
@@ -89,3 +89,12 @@ def test_cells_and_bad_settings():
         with pytest.raises(ValueError, match=next(iter(bad))):
             Config(**bad)
     assert dense_controls._settings(cells(Config())[0]).imbalance == 1.0
+
+
+def test_images_are_the_contests_images_and_all_of_them():
+    config = dense_controls._settings(Config(controls=("digits",), seeds=(0,)))
+    task, contest = dense_controls._image_task(config, None), image_classification.task(config, None)
+    shown = np.concatenate([x.numpy() for x, _ in task.batches(0)])
+    some = np.concatenate([x.numpy() for x, _ in contest.batches(0)])
+    assert len(shown) > len(some)
+    assert {row.tobytes() for row in some} <= {row.tobytes() for row in shown}, "scaled alike"
