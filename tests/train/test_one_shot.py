@@ -177,6 +177,15 @@ def test_bad_input(change, match):
         prune_one_shot(**arguments)
 
 
+def test_degrees_need_on_rates():
+    # without them bb would be magnitude by another name
+    model = torch.nn.Sequential(torch.nn.Linear(8, 4))
+    x = [torch.rand(16, 8)]
+    with pytest.raises(ValueError, match="activations must name one for a layer that is cut: bb_wanda found"):
+        prune_one_shot(model, ["0"], x, method="bb_wanda", density=0.5)
+    prune_one_shot(model, ["0"], x, method="wanda", density=0.5)
+
+
 def test_only_linear_layers():
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU())
     with pytest.raises(ValueError, match="layers must name Linear modules, got '0' of Conv2d"):
