@@ -5,8 +5,9 @@ Source: Fashion-MNIST (or MNIST, CIFAR-10, CIFAR-100, or a folder of class folde
 2510.01263, whose claim is that it spares rare features. Training images are made long-tailed: class r in an
 order that the seed draws keeps the share imbalance^(-r/(C-1)) of the largest class, so which class is rare
 changes from seed to seed. Of each class as many images as a tenth of the smallest are never trained on (the
-validation split of tuning); test images are the official ones, of all classes alike. Main metric: accuracy; tail: mean accuracy of the rarest
-third of the classes; head: of the most frequent third. The trivial answer is always the most frequent class.
+validation split of tuning); test images are the official ones, of all classes alike. Main metric: accuracy;
+tail: mean accuracy of the rarest third of the classes; head: of the most frequent third. The trivial answer is
+always the most frequent class.
 
 The rows of bb_uniform, equal degrees, tell what the on-rates add to choosing weights unit by unit.
 

@@ -4,7 +4,7 @@ Source: Tiny Shakespeare, its first 90 % of characters for training and the rest
 or BBTHEORY_DATA; the smoke preset takes the descriptions of scikit-learn's data sets. The rule is that of
 arXiv 2510.01263. A decoder (Pre-LN, SwiGLU, rotary positions) predicts the next character; the feed-forward
 layers are masked, a unit is on where its gate is positive. Words are head, middle or tail by how often they
-occur in the training text; a word that it lacks is tail. Trivial answer: bigram counts (the baseline). A known
+occur in the training text; a word that it lacks is tail. The trivial answer is that of bigram counts. A known
 figure: 1.4697 nats (perplexity 4.35) of nanoGPT's network of the GPU preset's shape, and 1.88 nats (6.55) of
 its network for a CPU, trained on 1.5 million characters.
 
