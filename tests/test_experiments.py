@@ -17,10 +17,10 @@ import pytest
 
 from bbtheory import archive
 from bbtheory.catalog import Catalog
+from bbtheory.layout import timed
 from bbtheory.records import same
 from experiments._cells import SavedProgress, Task, run_cell
 from experiments._driver import main
-from experiments._show import _timed
 from experiments.protocol import NotRun, Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,9 +184,9 @@ def test_rows_over_cells_are_shown_with_their_seconds(tmp_path):
     seconds = record(tmp_path, "walk", "smoke").provenance["cell_seconds"]
     assert len(seconds) == 2
     rows = [{"method": "a", "n": 2}, {"method": "b", "n": 1}]
-    assert [row["seconds"] for row in _timed(rows, [1.0, 3.0, 5.0])] == [2.0, 5.0]
-    assert _timed(rows, [1.0, 3.0]) == rows
-    assert _timed([{"method": "a"}], [1.0]) == [{"method": "a"}]
+    assert [row["seconds"] for row in timed(rows, [1.0, 3.0, 5.0])] == [2.0, 5.0]
+    assert timed(rows, [1.0, 3.0]) == rows
+    assert timed([{"method": "a"}], [1.0]) == [{"method": "a"}]
 
 
 # seeds

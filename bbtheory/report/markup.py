@@ -1,0 +1,121 @@
+"""HTML written so that nothing becomes markup by accident: text is escaped unless it is `Markup` already."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+LONGEST_TEXT = 4000  # characters of one text of a file: more is no text for people
+UNDEFINED = "–"
+# characters no page may hold, and those that turn the direction of the text around them
+_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_VOID = frozenset({"br", "img", "meta"})
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def text(value: Any) -> Markup:
+    """Return any value as escaped text: controls replaced, cut where it is too long to read."""
+    if isinstance(value, Markup):
+        return value
+    shown = str(value)
+    if len(shown) > LONGEST_TEXT:
+        shown = shown[:LONGEST_TEXT] + "…"
+    return Markup(html.escape(_UNSAFE.sub("�", shown), quote=True))
+
+
+def join(parts: Iterable[Any]) -> Markup:
+    """Return parts one after another, text escaped."""
+    return Markup("".join(text(part) for part in parts if part is not None))
+
+
+def element(tag: str, *children: Any, **attributes: Any) -> Markup:
+    """Return an element; ``class_`` and ``aria_label`` mean class and aria-label, None leaves one out."""
+    written = []
+    for name, value in attributes.items():
+        if value is None or value is False:
+            continue
+        name = name.rstrip("_").replace("_", "-")
+        written.append(f" {name}" if value is True else f' {name}="{text(value)}"')
+    start = f"<{tag}{''.join(written)}>"
+    return Markup(start if tag in _VOID else f"{start}{join(children)}</{tag}>")
+
+
+def number(value: Any) -> str:
+    """Return a cell's text: six significant digits, a dash for None and for what is no number."""
+    if value is None:
+        return UNDEFINED
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and abs(value) < 10**15:
+        return str(value)
+    if isinstance(value, int | float):
+        try:
+            return f"{value:.6g}" if math.isfinite(value) else UNDEFINED
+        except OverflowError:  # an integer beyond float64
+            return UNDEFINED
+    return str(value)
+
+
+class Identifiers:
+    """Hands out the ids of a page: each once, whatever the names they are made from."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def new(self, *names: str) -> str:
+        """Return an id made from names, with a number behind it where it is taken."""
+        stem = "-".join(re.sub(r"[^A-Za-z0-9_]+", "-", name).strip("-")[:80] for name in names) or "part"
+        found, n = stem, 1
+        while found in self._given:
+            n += 1
+            found = f"{stem}-{n}"
+        self._given.add(found)
+        return found
+
+
+def table(
+    caption: str,
+    header: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    *,
+    class_: str | None = None,
+    cell: Callable[[Any], Any] = number,
+) -> Markup:
+    """Return a table whose first cell of a row names the row; columns without text are set to the right.
+
+    The roles are those it has anyway; said once more, they survive the layout as cards on a phone.
+    """
+    is_number = [all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
+
+    def made(tag: str, i: int, value: Any, role: str) -> Markup:
+        scope = {"cell": None, "rowheader": "row", "columnheader": "col"}[role]
+        right = "number" if is_number[i] else None
+        label = None if role == "columnheader" else header[i]
+        shown = value if isinstance(value, Markup) else cell(value)
+        return element(tag, shown, class_=right, scope=scope, role=role, data_label=label)
+
+    head = [made("th", i, name, "columnheader") for i, name in enumerate(header)]
+    body = [
+        element(
+            "tr",
+            *(made("td" if i else "th", i, v, "cell" if i else "rowheader") for i, v in enumerate(row)),
+            role="row",
+        )
+        for row in rows
+    ]
+    return element(
+        "table",
+        element("caption", caption),
+        element("thead", element("tr", *head, role="row"), role="rowgroup"),
+        element("tbody", *body, role="rowgroup"),
+        role="table",
+        class_=class_,
+    )
