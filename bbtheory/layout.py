@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+MOST_COLUMNS = 60
 MOST_ROWS = 40  # longer columns are thinned evenly: a table is for reading, the file has them all
 
 
@@ -36,8 +37,10 @@ def lay_out(fields: Mapping[str, Any], seconds: Sequence[float] = ()) -> list[Sh
         rows = _rows(value)
         if rows is not None:
             rows = timed(rows, seconds) if name == "rows" else rows
-            header = tuple(dict.fromkeys(key for row in rows for key in row))
-            sheets.append(Sheet(name, header, [[row.get(key) for key in header] for row in rows]))
+            keys = list(dict.fromkeys(str(key) for row in rows for key in row))
+            header = tuple(keys[:MOST_COLUMNS])
+            title = _cut(name, len(header), len(keys), "columns")
+            sheets.append(Sheet(title, header, [[row.get(key) for key in header] for row in rows]))
         elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
             column = [_summary(v) if isinstance(v, np.ndarray) else _scalar(v) for v in value]
             columns.setdefault(len(column), {})[name] = column
@@ -45,10 +48,16 @@ def lay_out(fields: Mapping[str, Any], seconds: Sequence[float] = ()) -> list[Sh
             values.append([name, _scalar(value)])
     for size, named in columns.items():
         shown = np.unique(np.linspace(0, size - 1, min(size, MOST_ROWS)).round().astype(int)).tolist()
-        title = f"{len(shown)} of {size} rows" if len(shown) < size else ""
-        body = [[i, *(column[i] for column in named.values())] for i in shown]
-        sheets.append(Sheet(title, ("row", *named), body))
-    return ([Sheet("", ("value", ""), values)] if values else []) + sheets
+        names = list(named)[: MOST_COLUMNS - 1]
+        title = _cut(_cut("", len(shown), size, "rows"), len(names), len(named), "columns")
+        body = [[i, *(named[name][i] for name in names)] for i in shown]
+        sheets.append(Sheet(title, ("row", *names), body))
+    return ([Sheet("", ("field", "value"), values)] if values else []) + sheets
+
+
+def _cut(title: str, shown: int, there: int, what: str) -> str:
+    """Return a title with what was left out."""
+    return title if shown == there else ", ".join(filter(None, [title, f"{shown} of {there} {what}"]))
 
 
 def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

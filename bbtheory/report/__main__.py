@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bbtheory import archive, cli
 from bbtheory.catalog import Catalog
+from bbtheory.report.markup import counted
 from bbtheory.report.page import make_page
 from bbtheory.storage import atomic
 
@@ -49,8 +50,8 @@ def _body(args: argparse.Namespace, experiments: str) -> int:
     for line in page.problems:
         print(f"python -m bbtheory.report: {' '.join(line.split())}", file=sys.stderr)
     print(
-        f"{args.out}: {page.n_verdicts} verdicts, {page.n_figures} figures, {page.n_records} records, "
-        f"{len(page.html.encode()) / 1e6:.1f} MB"
+        f"{args.out}: {counted(page.n_verdicts, 'verdict')}, {counted(page.n_figures, 'figure')}, "
+        f"{counted(page.n_records, 'record')}, {len(page.html.encode()) / 1e6:.1f} MB"
     )
     # the page is whole without what is damaged, and says so; so does the exit code
     return cli.FAILED if page.problems else cli.ANSWERED

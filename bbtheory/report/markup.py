@@ -12,7 +12,7 @@ LONGEST_TEXT = 4000  # characters of one text of a file: more is no text for peo
 UNDEFINED = "–"
 # characters no page may hold, and those that turn the direction of the text around them
 _UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-_VOID = frozenset({"br", "img", "meta"})
+_VOID = frozenset({"br", "img", "meta", "wbr"})
 
 
 class Markup(str):
@@ -29,6 +29,11 @@ def text(value: Any) -> Markup:
     if len(shown) > LONGEST_TEXT:
         shown = shown[:LONGEST_TEXT] + "…"
     return Markup(html.escape(_UNSAFE.sub("�", shown), quote=True))
+
+
+def breakable(name: str) -> Markup:
+    """Return a long name as text that may be broken behind its underscores."""
+    return Markup(text(name).replace("_", "_<wbr>"))
 
 
 def join(parts: Iterable[Any]) -> Markup:
@@ -64,8 +69,16 @@ def number(value: Any) -> str:
     return str(value)
 
 
+def counted(n: int, what: str) -> str:
+    """Return a number of things in words."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 class Identifiers:
-    """Hands out the ids of a page: each once, whatever the names they are made from."""
+    """Hands out the ids of a page: each once, whatever the names they are made from.
+
+    They hold no full stop: ``id.title`` is free for a part of what has the id.
+    """
 
     def __init__(self) -> None:
         self._given: set[str] = set()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import bbtheory
 from bbtheory.provenance import commit
-from bbtheory.report.markup import Identifiers, Markup, element, join
+from bbtheory.report.markup import Identifiers, Markup, counted, element, join
 from bbtheory.report.pictures import picture_section, read_pictures
 from bbtheory.report.recorded import read_records, record_section
 from bbtheory.report.verdicts import counts, read_verdicts, verdict_section
@@ -22,8 +22,6 @@ SECTIONS = (
     ("explorer", "Equilibrium explorer"),
     ("experiments", "Experiments"),
 )
-# the ids that the page itself, its explorer and its sections take
-_TAKEN = ("main", "title", *(name for name, _ in SECTIONS))
 
 
 @dataclass(frozen=True)
@@ -56,8 +54,6 @@ def make_page(
         The same files give the same bytes.
     """
     ids = Identifiers()
-    for name in _TAKEN:
-        ids.new(name)
     verdicts, bad_verdicts = read_verdicts(checks, ids) if checks else ([], [])
     pictures, bad_pictures = read_pictures(figures, ids) if figures else ([], [])
     records = read_records(results, questions, ids) if results else []
@@ -80,7 +76,7 @@ def make_page(
         for name, title in SECTIONS
     ]
     held = [f"{n} {kind}" for kind, n in counts(verdicts)]
-    held += [f"{len(pictures)} figures", f"{len(shown)} records"]
+    held += [counted(len(pictures), "figure"), counted(len(shown), "record")]
     problems = (*bad_verdicts, *bad_pictures, *(line for each in records for line in each.problems), *failed)
     html = _document(_header(held), join(sections))
     return Page(html, len(verdicts), len(pictures), len(shown), problems)
@@ -103,7 +99,7 @@ def _header(held: list[str]) -> Markup:
     links = [element("li", _link(name, title)) for name, title in SECTIONS]
     return element(
         "header",
-        element("h1", "bbtheory report", id="title"),
+        element("h1", "bbtheory report", id="report-title"),
         element("p", about, "In this report: ", ", ".join(held), ". A dash stands for what is not defined."),
         element("nav", element("ul", *links), aria_label="Sections"),
     )

@@ -19,13 +19,13 @@ MAKE = "python -m figures"
 LARGEST_VECTOR = 400_000  # bytes
 LARGEST_PICTURE = 2_000_000
 LARGEST_NOTES = 1_000_000
-ROOM = 6_000_000  # bytes of all pictures, as they stand in the page: it must open on a phone
+ROOM = 7_500_000  # bytes of all pictures, as they stand in the page: it must open on a phone
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A built figure as the page shows it; ``data`` is the whole picture as a data address."""
+    """A built figure as the page shows it."""
 
     name: str
     identifier: str
@@ -34,8 +34,13 @@ class Picture:
     paper: str
     sources: tuple[tuple[str, str], ...]
     """Label and record of each experiment it draws."""
+    lacking: tuple[str, ...]
+    """Experiments that have no record yet."""
     data: Markup
+    """The whole picture as a data address."""
     numbers: Table | None
+    problem: str
+    """Why there are no numbers; empty where there are, or need be, none."""
 
 
 def read_pictures(folder: Path, ids: Identifiers) -> tuple[list[Picture], list[str]]:
@@ -54,6 +59,7 @@ def read_pictures(folder: Path, ids: Identifiers) -> tuple[list[Picture], list[s
             continue
         used += len(picture.data)
         pictures.append(picture)
+        problems += [picture.problem] if picture.problem else []
     return pictures, problems
 
 
@@ -65,16 +71,18 @@ def _picture(notes: Path, ids: Identifiers) -> Picture:
         (f"{source['experiment']} {source['preset']}", str(source["record"])) for source in stored["sources"]
     )
     title, caption, paper = (str(stored[key]) for key in ("title", "caption", "paper"))
+    lacking = tuple(str(name) for name in stored.get("lacking", ()))
     name = notes.stem  # the names in the notes are not trusted with a path
     data = _data(notes)
-    return Picture(
-        name, ids.new("figure", name), title or name, caption, paper, sources, data, _numbers(notes)
-    )
+    at = ids.new("figure", name)
+    return Picture(name, at, title or name, caption, paper, sources, lacking, data, *_numbers(notes))
 
 
 def _data(notes: Path) -> Markup:
     """Return the picture beside its notes: the drawing where there is a small one, else its pixels."""
     vector, pixels = notes.with_suffix(".svg"), notes.with_suffix(".png")
+    if not vector.exists() and not pixels.exists():
+        raise ValueError(f"neither {vector.name} nor {pixels.name} is beside it")
     if vector.exists() and (vector.stat().st_size <= LARGEST_VECTOR or not pixels.exists()):
         content = _bytes(vector, LARGEST_PICTURE)
         if b"<svg" not in content[:4096]:
@@ -95,12 +103,15 @@ def _bytes(path: Path, largest: int) -> bytes:
     return path.read_bytes()
 
 
-def _numbers(notes: Path) -> Table | None:
-    """Return the figure's numbers, where they lie beside it and are not too many."""
+def _numbers(notes: Path) -> tuple[Table | None, str]:
+    """Return the figure's numbers, where they lie beside it, or why they cannot be shown."""
     path = notes.with_suffix(".csv")
     if not path.exists():
-        return None
-    return read_csv(path.name, _bytes(path, LARGEST_PICTURE).decode("utf-8"))
+        return None, ""
+    try:
+        return read_csv(path.name, _bytes(path, LARGEST_PICTURE).decode("utf-8")), ""
+    except (OSError, ValueError) as error:
+        return None, f"{path.name} cannot be shown: {' '.join(str(error).split())}"
 
 
 def picture_section(pictures: list[Picture], problems: list[str], shown: Mapping[str, str]) -> Markup:
@@ -113,20 +124,24 @@ def picture_section(pictures: list[Picture], problems: list[str], shown: Mapping
 
 
 def _figure(picture: Picture, shown: Mapping[str, str]) -> Markup:
-    heading = f"{picture.identifier}-title"
+    heading, below = f"{picture.identifier}.title", f"{picture.identifier}.caption"
     drawn: list[Any] = []
     for label, record in picture.sources:
         at = shown.get(record)
         drawn += [", " if drawn else "", element("a", label, href=f"#{at}") if at else label]
     origin = ["Drawn from ", *drawn, ". "] if drawn else ["Theory alone. "]
+    if picture.lacking:
+        origin.append(f"No record yet of {', '.join(picture.lacking)}. ")
     body = [
         element("h3", picture.title, id=heading),
         element(
             "figure",
-            element("img", src=picture.data, alt=picture.title, class_="picture"),
-            element("figcaption", picture.caption, " ", *origin, picture.paper),
+            element("img", src=picture.data, alt=picture.title, aria_describedby=below, class_="picture"),
+            element("figcaption", picture.caption, " ", *origin, picture.paper, id=below),
         ),
     ]
+    if picture.problem:
+        body.append(element("p", picture.problem, class_="problem"))
     if picture.numbers is not None:
         body.append(_table_of(picture.numbers))
     return element("article", *body, id=picture.identifier, aria_labelledby=heading)
@@ -134,8 +149,17 @@ def _figure(picture: Picture, shown: Mapping[str, str]) -> Markup:
 
 def _table_of(numbers: Table) -> Markup:
     """Return the numbers of a figure folded away, thinned where they are many."""
-    (sheet,) = lay_out({name: list(column) for name, column in numbers.columns.items()})
+    columns = {name: [_cell(cell) for cell in column] for name, column in numbers.columns.items()}
+    (sheet,) = lay_out(columns)
     label = f"Numbers of {numbers.source}" + (f", {sheet.title}" if sheet.title else "")
     body = table(label, sheet.header, sheet.rows)
     scroll = element("div", body, class_="scroll", tabindex="0", role="region", aria_label=label)
     return element("details", element("summary", label), scroll)
+
+
+def _cell(written: str) -> Any:
+    """Return a number where a cell of a file is one, None where it is empty."""
+    try:
+        return float(written)
+    except ValueError:
+        return written or None

@@ -10,14 +10,13 @@ from typing import Any
 from bbtheory.archive import OK, PRESETS
 from bbtheory.layout import lay_out
 from bbtheory.records import SCHEMA
-from bbtheory.report.markup import Identifiers, Markup, element, join, number, table, text
+from bbtheory.report.markup import Identifiers, Markup, counted, element, join, number, table, text
 from bbtheory.storage import read_stored, restore
 
 LARGEST_RECORD = 50 * 10**6  # bytes of a record's text, and of its arrays unpacked
 MOST_ROWS = 200  # of one table
-MOST_COLUMNS = 60
 MOST_MARKUP = 250_000  # characters of one record's tables: the record itself has them all
-ROOM = 3_000_000  # of all
+ROOM = 2_000_000  # of all
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def record_section(
 
 
 def _article(each: Recorded, body: Markup | None, failed: list[str]) -> Markup:
-    heading = f"{each.identifier}-title"
+    heading = f"{each.identifier}.title"
     lines = [element("p", line, class_="problem") for line in (*each.problems, *failed)]
     if not each.record and not each.problems:
         command = element("code", f"python -m experiments {each.experiment}")
@@ -163,13 +162,12 @@ def _results(each: Recorded, room: int) -> Markup:
     tables: list[Markup] = []
     left = 0
     for sheet in lay_out(each.result, seconds if isinstance(seconds, list) else ()):
-        title = sheet.title or "values"
+        if not sheet.rows:
+            continue
+        title = sheet.title or ("values" if sheet.header[0] == "field" else "all rows")
         if len(sheet.rows) > MOST_ROWS:
             title += f", the first {MOST_ROWS} of {len(sheet.rows)} rows"
-        if len(sheet.header) > MOST_COLUMNS:
-            title += f", the first {MOST_COLUMNS} of {len(sheet.header)} columns"
-        rows = [row[:MOST_COLUMNS] for row in sheet.rows[:MOST_ROWS]]
-        made = table(title, [str(h) for h in sheet.header[:MOST_COLUMNS]], rows)
+        made = table(title, sheet.header, sheet.rows[:MOST_ROWS])
         if len(made) > room:
             left += 1
             continue
@@ -177,9 +175,8 @@ def _results(each: Recorded, room: int) -> Markup:
         label = f"{each.experiment}: {title}"
         tables.append(element("div", made, class_="scroll", tabindex="0", role="region", aria_label=label))
     if left:
-        what = "1 table" if left == 1 else f"{left} tables"
-        tables.append(element("p", f"{what} left out for size; {each.record} has them."))
-    return _folded(f"Results ({len(tables) - bool(left)} tables)", tables)
+        tables.append(element("p", f"{counted(left, 'table')} left out for size; {each.record} has all."))
+    return _folded(f"Results ({counted(len(tables) - bool(left), 'table')})", tables)
 
 
 def _folded(summary: str, inside: Sequence[Any]) -> Markup:

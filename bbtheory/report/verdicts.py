@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from bbtheory.records import SCHEMA
-from bbtheory.report.markup import Identifiers, Markup, element, join, number, table, text
+from bbtheory.report.markup import Identifiers, Markup, breakable, element, join, number, table, text
 
 MAKE = "python -m paper_checks --json build/verdicts.json"
-LARGEST = 50 * 10**6  # bytes of a file of verdicts; the real one has some ten thousand
+LARGEST = 10**6  # bytes of a file of verdicts; the real one has some ten thousand
 SIGNS = {"confirmed": "✓", "refuted": "✗", "undecided": "?"}
 BROKEN = "could not run"
 _ABOUT = (
@@ -110,18 +110,17 @@ def verdict_section(verdicts: list[Verdict], problems: list[str], shown: Mapping
 def _row(v: Verdict, shown: Mapping[str, str]) -> list[Markup]:
     claim = join(
         [
-            element("span", v.claim, id=v.identifier),
+            element("strong", v.claim, id=v.identifier),
             element("br"),
-            element("span", f"{v.source}  {v.name}".strip(), class_="muted small"),
+            element("span", f"{v.source} ({v.name})", class_="muted small"),
             element("br"),
             element("span", v.note, class_="small"),
         ]
     )
-    named = [
-        element("a", record, href="#" + shown[record])
-        if record in shown
-        else join([record, " (not in this report)"])
-        for record in v.records
-    ]
-    listed = Markup("<br>".join(named)) if named else text("theory alone")
+    named = []
+    for record in v.records:
+        label = " ".join(record.split("/")[:2])
+        at = shown.get(record)
+        named.append(element("a", breakable(label), href=f"#{at}") if at else text(f"{record} (not in this report)"))
+    listed = Markup("<br>".join(named)) if named else text("theory alone" if v.verdict != BROKEN else "none")
     return [claim, verdict_sign(v.verdict), text(v.predicted), text(v.observed), listed]
