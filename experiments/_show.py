@@ -20,7 +20,9 @@ def readable(record: Archived) -> str:
         f"{made['date']}, commit {made['commit'][:12]}{dirty}"
     ]
     if record.result is not None:
-        fields = {field.name: getattr(record.result, field.name) for field in dataclasses.fields(record.result)}
+        fields = {
+            field.name: getattr(record.result, field.name) for field in dataclasses.fields(record.result)
+        }
         for sheet in lay_out(fields, made.get("cell_seconds", ())):
             parts.append((f"{sheet.title}\n" if sheet.title else "") + format_table(sheet.header, sheet.rows))
     return "\n\n".join(parts) + "\n"

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,14 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+# the pipe is file descriptors 3 and 4 of the browser, which a process gives itself before it becomes one
+_EXEC = """
+import fcntl, os, sys
+ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+os.dup2(ends[0], 3)
+os.dup2(ends[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 START_SECONDS = 60.0  # a cold start on a busy machine
 REPLY_SECONDS = 30.0
 
@@ -75,7 +84,9 @@ class Tab:
         for _ in range(times):
             for kind in ("keyDown", "keyUp"):
                 text = {"text": key} if len(key) == 1 else {}
-                code = {"ArrowRight": 39, "ArrowLeft": 37, "Tab": 9, "Home": 36, "End": 35, " ": 32}.get(key, 0)
+                code = {"ArrowRight": 39, "ArrowLeft": 37, "Tab": 9, "Home": 36, "End": 35, " ": 32}.get(
+                    key, 0
+                )
                 self.send("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **text)
 
     def settle(self) -> None:
@@ -124,11 +135,9 @@ def browsing(profile: Path) -> Iterator[Tab]:
     ]  # fmt: skip
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         flags.append("--no-sandbox")  # Chromium refuses its sandbox to root, as in a container
-    # the pipe is file descriptors 3 and 4 of the browser
-    shell = ["sh", "-c", f'exec "$@" 3<&{to_browser[0]} 4>&{from_browser[1]}', "sh", path, *flags, "about:blank"]
-    process = subprocess.Popen(
-        shell, pass_fds=(to_browser[0], from_browser[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    ends = (to_browser[0], from_browser[1])
+    command = [sys.executable, "-c", _EXEC, *map(str, ends), path, *flags, "about:blank"]
+    process = subprocess.Popen(command, pass_fds=ends, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     os.close(to_browser[0])
     os.close(from_browser[1])
     try:

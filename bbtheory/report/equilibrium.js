@@ -18,16 +18,24 @@ const equilibrium = (() => {
   const MAX_ITERATIONS = 400;
   const PATIENCE = 20; // Newton steps before every second one halves the bracket in the logarithm
 
-  /** Sum without the rounding of its length (Neumaier). */
-  function sum(values) {
-    let total = 0;
-    let lost = 0;
-    for (const value of values) {
-      const next = total + value;
-      lost += Math.abs(total) >= Math.abs(value) ? total - next + value : value - next + total;
-      total = next;
+  /** A sum that keeps what rounding loses (Neumaier). */
+  class Sum {
+    total = 0;
+    lost = 0;
+    add(value) {
+      const next = this.total + value;
+      this.lost += Math.abs(this.total) >= Math.abs(value) ? this.total - next + value : value - next + this.total;
+      this.total = next;
     }
-    return total + lost;
+    get value() {
+      return this.total + this.lost;
+    }
+  }
+
+  function sum(values) {
+    const all = new Sum();
+    for (const value of values) all.add(value);
+    return all.value;
   }
 
   /** On-rate of given inactivity log-odds x, nats: 1 / (1 + e^x), without overflow. */
@@ -53,21 +61,23 @@ const equilibrium = (() => {
     return { fanOut, count };
   }
 
-  /** Traffic of a population at a multiplier, and the size of its slope in beta. */
-  function traffic({ fanOut, count }, beta) {
-    const spent = [];
-    const slope = [];
-    fanOut.forEach((k, i) => {
-      const a = onRate(beta * k);
-      spent.push(count[i] * k * a);
-      slope.push(count[i] * k * (k * a * (1 - a)));
-    });
-    return { traffic: sum(spent), slope: sum(slope) };
+  /** What a population comes to at a multiplier: traffic, the size of its slope in beta, coding entropy. */
+  function totals({ fanOut, count }, beta) {
+    const [spent, slope, coded] = [new Sum(), new Sum(), new Sum()];
+    for (let i = 0; i < fanOut.length; i += 1) {
+      const x = beta * fanOut[i];
+      const a = onRate(x);
+      const weight = count[i] * fanOut[i];
+      spent.add(weight * a);
+      slope.add(weight * (fanOut[i] * a * (1 - a)));
+      coded.add(count[i] * entropy(x));
+    }
+    return { traffic: spent.value, slope: slope.value, coding_entropy: coded.value };
   }
 
   /** Traffic where it costs nothing: all on-rates 1/2. */
   function unpricedTraffic(units) {
-    return traffic(units, 0).traffic;
+    return totals(units, 0).traffic;
   }
 
   /** The multiplier at which a population spends exactly its budget: Newton on ln S(beta) in a bracket. */
@@ -75,11 +85,11 @@ const equilibrium = (() => {
     const n = sum(units.count);
     let low = 0;
     let high = (n * MAX_BALANCED_TRAFFIC) / budget; // no unit can carry more than W(1/e)/beta
-    const start = traffic(units, 0);
+    const start = totals(units, 0);
     // the start of an exponential fall through S(0) with slope S'(0)
     let beta = Math.min(high, (start.traffic / start.slope) * Math.log(start.traffic / budget));
     for (let used = 1; used <= MAX_ITERATIONS; used += 1) {
-      const { traffic: spent, slope } = traffic(units, beta);
+      const { traffic: spent, slope } = totals(units, beta);
       const excess = spent - budget;
       if (Math.abs(excess) <= budget * SUM_TOLERANCE + beta * slope * BETA_TOLERANCE) {
         return { beta, converged: true };
@@ -113,14 +123,14 @@ const equilibrium = (() => {
     const { fanOut, count } = units;
     const logOdds = fanOut.map((k) => beta * k);
     const rates = logOdds.map(onRate);
-    const total = traffic(units, beta);
+    const total = totals(units, beta);
     const counted = (holds) => sum(count.filter((_, i) => holds(i)));
     return {
       beta,
       budget: budget === null ? total.traffic : budget,
       status,
       traffic: total.traffic,
-      coding_entropy: sum(logOdds.map((x, i) => count[i] * entropy(x))),
+      coding_entropy: total.coding_entropy,
       n_units: sum(count),
       n_silent: counted((i) => fanOut[i] === 0),
       n_underflow: counted((i) => rates[i] === 0),
@@ -147,7 +157,7 @@ const equilibrium = (() => {
     population,
     solve,
     sum,
-    traffic,
+    totals,
     unpricedTraffic,
   };
 })();

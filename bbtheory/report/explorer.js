@@ -162,12 +162,12 @@
 
   /** Coding entropy against budget, with the slope that is the price. */
   function drawPrice(asked, answer) {
-    const free = equilibrium.solve(asked.units, { beta: 0 });
+    const free = equilibrium.totals(asked.units, 0);
     const { fan_out: fanOut } = answer.units;
     const smallest = fanOut.find((k) => k > 0);
     const [from, to] = [Math.log(1e-3 / fanOut[fanOut.length - 1]), Math.log(60 / smallest)];
     const path = Array.from({ length: 90 }, (_, i) => {
-      const at = equilibrium.solve(asked.units, { beta: Math.exp(from + ((to - from) * i) / 89) });
+      const at = equilibrium.totals(asked.units, Math.exp(from + ((to - from) * i) / 89));
       return [at.traffic, at.coding_entropy];
     });
     path.unshift([free.traffic, free.coding_entropy]);

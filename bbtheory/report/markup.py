@@ -5,13 +5,15 @@ from __future__ import annotations
 import html
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 LONGEST_TEXT = 4000  # characters of one text of a file: more is no text for people
 UNDEFINED = "–"
 # characters no page may hold, and those that turn the direction of the text around them
-_UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
+)
 _VOID = frozenset({"br", "img", "meta", "wbr"})
 
 
@@ -95,40 +97,39 @@ class Identifiers:
 
 
 def table(
-    caption: str,
-    header: Sequence[str],
-    rows: Sequence[Sequence[Any]],
-    *,
-    class_: str | None = None,
-    cell: Callable[[Any], Any] = number,
+    caption: str, header: Sequence[str], rows: Sequence[Sequence[Any]], *, cards: bool = False
 ) -> Markup:
     """Return a table whose first cell of a row names the row; columns without text are set to the right.
 
-    The roles are those it has anyway; said once more, they survive the layout as cards on a phone.
+    With ``cards`` rows become cards on a phone: cells know their column, and roles that they have anyway are
+    said once more, for they would be lost with the layout of a table.
     """
     is_number = [all(not isinstance(row[i], str) for row in rows) for i in range(len(header))]
 
     def made(tag: str, i: int, value: Any, role: str) -> Markup:
         scope = {"cell": None, "rowheader": "row", "columnheader": "col"}[role]
         right = "number" if is_number[i] else None
-        label = None if role == "columnheader" else header[i]
-        shown = value if isinstance(value, Markup) else cell(value)
-        return element(tag, shown, class_=right, scope=scope, role=role, data_label=label)
+        shown = value if isinstance(value, Markup) else number(value)
+        more = {"role": role, "data_label": None if role == "columnheader" else header[i]} if cards else {}
+        return element(tag, shown, class_=right, scope=scope, **more)
+
+    def role(name: str) -> str | None:
+        return name if cards else None
 
     head = [made("th", i, name, "columnheader") for i, name in enumerate(header)]
     body = [
         element(
             "tr",
             *(made("td" if i else "th", i, v, "cell" if i else "rowheader") for i, v in enumerate(row)),
-            role="row",
+            role=role("row"),
         )
         for row in rows
     ]
     return element(
         "table",
         element("caption", caption),
-        element("thead", element("tr", *head, role="row"), role="rowgroup"),
-        element("tbody", *body, role="rowgroup"),
-        role="table",
-        class_=class_,
+        element("thead", element("tr", *head, role=role("row")), role=role("rowgroup")),
+        element("tbody", *body, role=role("rowgroup")),
+        role=role("table"),
+        class_="cards" if cards else None,
     )

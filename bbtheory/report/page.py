@@ -93,8 +93,9 @@ def _section(name: str, title: str, body: Markup) -> Markup:
 
 def _header(held: list[str]) -> Markup:
     about = (
-        "Two theories of neural-network pruning, what they predict, and what simulations and trained networks "
-        "do: Budgeted Broadcast (arXiv 2510.01263) and Hyperflux / the Neural Pruning Law (arXiv 2504.05349). "
+        "Two theories of neural-network pruning, what they predict, and what simulations and trained "
+        "networks do: Budgeted Broadcast (arXiv 2510.01263) and Hyperflux / the Neural Pruning Law (arXiv "
+        "2504.05349). "
     )
     links = [element("li", _link(name, title)) for name, title in SECTIONS]
     return element(

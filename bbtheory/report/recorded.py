@@ -66,7 +66,15 @@ def _read(results: Path, name: str, question: str, ids: Identifiers) -> Recorded
         return Recorded(name, at, question, "", problems=tuple(problems))
     best = found[0]
     return Recorded(
-        name, at, question, best.record, best.preset, best.status, best.result, best.provenance, tuple(problems)
+        name,
+        at,
+        question,
+        best.record,
+        best.preset,
+        best.status,
+        best.result,
+        best.provenance,
+        tuple(problems),
     )
 
 

@@ -72,9 +72,7 @@ def _verdict(check: Mapping[str, Any], ids: Identifiers) -> Verdict:
     if verdict not in SIGNS:
         raise ValueError(f"verdict must be one of {', '.join(SIGNS)}, got {verdict!r}")
     claim, source, note = (str(check[key]) for key in ("claim", "source", "note"))
-    return Verdict(
-        name, at, claim, source, number(check["predicted"]), observed, verdict, note, records, own
-    )
+    return Verdict(name, at, claim, source, number(check["predicted"]), observed, verdict, note, records, own)
 
 
 def verdict_sign(verdict: str) -> Markup:
@@ -101,7 +99,7 @@ def verdict_section(verdicts: list[Verdict], problems: list[str], shown: Mapping
         rows = [_row(v, shown) for v in verdicts if v.own_theory is own]
         if rows:
             header = ("claim", "verdict", "predicted", "observed", "records")
-            parts.append(table(caption, header, rows, class_="cards"))
+            parts.append(table(caption, header, rows, cards=True))
     if not verdicts and not problems:
         parts.append(element("p", "No verdicts yet: ", element("code", MAKE)))
     return join(parts)
@@ -121,6 +119,8 @@ def _row(v: Verdict, shown: Mapping[str, str]) -> list[Markup]:
     for record in v.records:
         label = " ".join(record.split("/")[:2])
         at = shown.get(record)
-        named.append(element("a", breakable(label), href=f"#{at}") if at else text(f"{record} (not in this report)"))
+        named.append(
+            element("a", breakable(label), href=f"#{at}") if at else text(f"{record} (not in this report)")
+        )
     listed = Markup("<br>".join(named)) if named else text("theory alone" if v.verdict != BROKEN else "none")
     return [claim, verdict_sign(v.verdict), text(v.predicted), text(v.observed), listed]

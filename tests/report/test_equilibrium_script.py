@@ -121,7 +121,12 @@ def test_on_rates_of_any_log_odds(v8):
 
 def test_entropy_of_rare_units_keeps_its_digits(v8):
     # mpmath, 40 digits: a x + ln(1 + e^-x) at x = 1e-8, 0.5, 40, 700
-    truth = [0.6931471805599452969, 0.6628473185791793986, 1.7418252446695514808e-16, 6.9116332571755993706e-302]
+    truth = [
+        0.6931471805599452969,
+        0.6628473185791793986,
+        1.7418252446695514808e-16,
+        6.9116332571755993706e-302,
+    ]
     ours = v8("[1e-8, 0.5, 40, 700].map(equilibrium.entropy)")
     np.testing.assert_allclose(ours, truth, rtol=1e-14)
 
