@@ -112,7 +112,7 @@ def write_stored(path: Path, stored: Mapping[str, Any], arrays: Mapping[str, np.
 
 
 def read_stored(path: Path, largest: int = _LARGEST) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_stored` wrote, arrays of at most ``largest`` bytes; nothing in the files is executed."""
+    """Read what `write_stored` wrote, arrays of at most ``largest`` bytes; nothing is executed."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,18 +64,7 @@ def _read(results: Path, name: str, question: str, ids: Identifiers) -> Recorded
     found.sort(key=lambda each: each.result is None)  # stable: presets stay best first
     if not found:
         return Recorded(name, at, question, "", problems=tuple(problems))
-    best = found[0]
-    return Recorded(
-        name,
-        at,
-        question,
-        best.record,
-        best.preset,
-        best.status,
-        best.result,
-        best.provenance,
-        tuple(problems),
-    )
+    return replace(found[0], problems=tuple(problems))
 
 
 def _recorded(path: Path, name: str, at: str, question: str, record: str, preset: str) -> Recorded:

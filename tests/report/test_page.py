@@ -161,7 +161,7 @@ def test_of_two_settings_the_newer_is_shown(tmp_path):
 # what is written into it
 
 
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror='alert(2)'>\"'&lt;\x00\x1b\u202e\ud800`"
+HOSTILE = "\" onfocus=\"alert(3)\" x='</script><script>alert(1)</script><img src=x onerror='alert(2)'>\"'&lt;\x00\x1b\u202e\ud800`"
 
 
 def hostile(folder: Path, text: str) -> Path:
