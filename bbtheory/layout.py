@@ -1,6 +1,7 @@
 """A record laid out for reading: its values, a table for each list of rows and each length of columns.
 
-The text of ``--show`` and the report both show these sheets; they differ in how a cell is written.
+The text of ``--show`` and the report both show this; they differ in how a cell is written. A row may name
+units of its columns: ``MEASURED_IN: ClassVar[Mapping[str, str]]``, column to unit.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 MOST_COLUMNS = 60
+LONGEST_VALUE = 60  # characters of a text that stands among the values; a longer one is a note below
 MOST_ROWS = 40  # longer columns are thinned evenly: a table is for reading, the file has them all
 
 
@@ -25,25 +27,38 @@ class Sheet:
     rows: list[list[Any]]
 
 
-def lay_out(fields: Mapping[str, Any], seconds: Sequence[float] = ()) -> list[Sheet]:
-    """Return the sheets of a record's fields; ``seconds`` are those of the cells its ``rows`` sum up.
+@dataclass(frozen=True)
+class Layout:
+    """The sheets of a record, and its long texts by name."""
+
+    sheets: list[Sheet]
+    notes: list[tuple[str, str]]
+
+
+def lay_out(fields: Mapping[str, Any], seconds: Sequence[float] = ()) -> Layout:
+    """Return the layout of a record's fields; ``seconds`` are those of the cells its ``rows`` sum up.
 
     Fields of a record inside the record are named ``outer.inner``. Numbers may be NaN or infinite.
     """
     values: list[list[Any]] = []
     columns: dict[int, dict[str, list[Any]]] = {}
     sheets = []
+    notes = []
     for name, value in _flat(fields):
         rows = _rows(value)
         if rows is not None:
             rows = timed(rows, seconds) if name == "rows" else rows
             keys = list(dict.fromkeys(str(key) for row in rows for key in row))
-            header = tuple(keys[:MOST_COLUMNS])
-            title = _cut(name, len(header), len(keys), "columns")
-            sheets.append(Sheet(title, header, [[row.get(key) for key in header] for row in rows]))
+            shown = keys[:MOST_COLUMNS]
+            units = {"seconds": "s"} | dict(getattr(value[0], "MEASURED_IN", {}))
+            header = tuple(f"{key} ({units[key]})" if key in units else key for key in shown)
+            title = _cut(name, len(shown), len(keys), "columns")
+            sheets.append(Sheet(title, header, [[row.get(key) for key in shown] for row in rows]))
         elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
             column = [_summary(v) if isinstance(v, np.ndarray) else _scalar(v) for v in value]
             columns.setdefault(len(column), {})[name] = column
+        elif isinstance(value, str) and len(value) > LONGEST_VALUE:
+            notes.append((name, value))
         else:
             values.append([name, _scalar(value)])
     for size, named in columns.items():
@@ -52,7 +67,7 @@ def lay_out(fields: Mapping[str, Any], seconds: Sequence[float] = ()) -> list[Sh
         title = _cut(_cut("", len(shown), size, "rows"), len(names), len(named), "columns")
         body = [[i, *(named[name][i] for name in names)] for i in shown]
         sheets.append(Sheet(title, ("row", *names), body))
-    return ([Sheet("", ("field", "value"), values)] if values else []) + sheets
+    return Layout(([Sheet("", ("field", "value"), values)] if values else []) + sheets, notes)
 
 
 def _cut(title: str, shown: int, there: int, what: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 
 from bbtheory.archive import Archived
-from bbtheory.layout import lay_out
+from bbtheory.layout import Layout, lay_out
 from bbtheory.tables import format_table
+
+_WIDTH = 110
 
 
 def readable(record: Archived) -> str:
@@ -19,10 +22,19 @@ def readable(record: Archived) -> str:
         f"  seeds {', '.join(map(str, record.seeds)) or 'none'}; {made['seconds']} s on {made['device']}, "
         f"{made['date']}, commit {made['commit'][:12]}{dirty}"
     ]
-    if record.result is not None:
-        fields = {
-            field.name: getattr(record.result, field.name) for field in dataclasses.fields(record.result)
-        }
-        for sheet in lay_out(fields, made.get("cell_seconds", ())):
-            parts.append((f"{sheet.title}\n" if sheet.title else "") + format_table(sheet.header, sheet.rows))
+    result = record.result
+    if result is not None:
+        fields = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
+        parts += texts(lay_out(fields, made.get("cell_seconds", ())))
     return "\n\n".join(parts) + "\n"
+
+
+def texts(layout: Layout) -> list[str]:
+    """Return aligned tables, then the long texts as paragraphs."""
+    tables = [
+        (f"{sheet.title}\n" if sheet.title else "") + format_table(sheet.header, sheet.rows)
+        for sheet in layout.sheets
+    ]
+    return tables + [
+        textwrap.fill(f"{name}: {told}", _WIDTH, subsequent_indent="  ") for name, told in layout.notes
+    ]

@@ -56,7 +56,7 @@ class Config(ContestConfig):
     steps : int
         Batches of an epoch: windows that start anywhere in the text.
     test_tokens : int
-        Of the test part's beginning that are predicted; 0: all.
+        Of the test part's beginning that are predicted, more than a context; 0: all.
     others : see `ContestConfig`
     """
 
@@ -80,8 +80,10 @@ class Config(ContestConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         validate.integer("steps", self.steps, "[1, inf)")
-        validate.integer("test_tokens", self.test_tokens, "[0, inf)")
-        if self.byte_pairs:
+        context = validate.integer("context", self.context, "[1, inf)")
+        if self.test_tokens != 0:
+            validate.integer("test_tokens", self.test_tokens, f"[{context + 1}, inf)")
+        if self.byte_pairs != 0:
             validate.integer("byte_pairs", self.byte_pairs, "[257, inf)")
 
 

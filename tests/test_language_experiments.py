@@ -162,6 +162,8 @@ def test_the_gpu_preset_at_tiny_size(module):
 def test_bad_settings():
     with pytest.raises(ValueError, match="byte_pairs must be"):
         language_model.Config(byte_pairs=100)
+    with pytest.raises(ValueError, match=r"test_tokens must be an integer in \[257, inf\)"):
+        language_model.Config(test_tokens=256)
     with pytest.raises(ValueError, match="methods must be one of dense, bb_uniform"):
         actuator_ablation.Config(methods=("rigl",))
     with pytest.raises(ValueError, match="scores must be one of"):

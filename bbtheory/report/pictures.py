@@ -150,7 +150,7 @@ def _figure(picture: Picture, shown: Mapping[str, str]) -> Markup:
 def _table_of(numbers: Table) -> Markup:
     """Return the numbers of a figure folded away, thinned where they are many."""
     columns = {name: [_cell(cell) for cell in column] for name, column in numbers.columns.items()}
-    (sheet,) = lay_out(columns)
+    (sheet,) = lay_out(columns).sheets
     label = f"Numbers of {numbers.source}" + (f", {sheet.title}" if sheet.title else "")
     body = table(label, sheet.header, sheet.rows)
     scroll = element("div", body, class_="scroll", tabindex="0", role="region", aria_label=label)

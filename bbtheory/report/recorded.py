@@ -158,7 +158,8 @@ def _results(each: Recorded, room: int) -> Markup:
     seconds = each.provenance.get("cell_seconds", ())
     tables: list[Markup] = []
     left = 0
-    for sheet in lay_out(each.result, seconds if isinstance(seconds, list) else ()):
+    layout = lay_out(each.result, seconds if isinstance(seconds, list) else ())
+    for sheet in layout.sheets:
         if not sheet.rows:
             continue
         title = sheet.title or ("values" if sheet.header[0] == "field" else "all rows")
@@ -173,7 +174,8 @@ def _results(each: Recorded, room: int) -> Markup:
         tables.append(element("div", made, class_="scroll", tabindex="0", role="region", aria_label=label))
     if left:
         tables.append(element("p", f"{counted(left, 'table')} left out for size; {each.record} has all."))
-    return _folded(f"Results ({counted(len(tables) - bool(left), 'table')})", tables)
+    summary = f"Results ({counted(len(tables) - bool(left), 'table')})"
+    return _folded(summary, [*tables, *(element("p", f"{name}: {told}") for name, told in layout.notes)])
 
 
 def _folded(summary: str, inside: Sequence[Any]) -> Markup:

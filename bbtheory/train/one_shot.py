@@ -138,6 +138,8 @@ def prune_one_shot(
 
 def _check_groups(groups: tuple[int, int] | None, n_in: int, density: float) -> None:
     if groups is not None:
+        if len(groups) != 2:
+            raise ValueError(f"groups must be (n, m), got {groups}")
         m = validate.integer("groups", groups[1], "[1, inf)")
         n = validate.integer("groups", groups[0], f"[1, {m}]")
         if n_in % m or density > n / m:
