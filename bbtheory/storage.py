@@ -111,7 +111,7 @@ def write_stored(path: Path, stored: Mapping[str, Any], arrays: Mapping[str, np.
         beside.unlink(missing_ok=True)
 
 
-def read_stored(path: Path, largest: int = _LARGEST) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read_stored(path: Path, largest: int | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read what `write_stored` wrote, arrays of at most ``largest`` bytes; nothing is executed."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ def read_stored(path: Path, largest: int = _LARGEST) -> tuple[dict[str, Any], di
 
 
 def read_npz(
-    path: Path, names: Iterable[str] | None = None, largest: int = _LARGEST
+    path: Path, names: Iterable[str] | None = None, largest: int | None = None
 ) -> dict[str, np.ndarray]:
     """Read arrays of an npz file, all or those named; nothing in the file is executed.
 
@@ -140,6 +140,7 @@ def read_npz(
     OSError
         If it cannot be opened.
     """
+    largest = _LARGEST if largest is None else largest
     with path.open("rb") as file:  # opened here: np.load leaves it open when it is no archive
         try:
             if not zipfile.is_zipfile(file):

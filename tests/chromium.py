@@ -24,8 +24,8 @@ os.dup2(ends[0], 3)
 os.dup2(ends[1], 4)
 os.execv(sys.argv[3], sys.argv[3:])
 """
-START_SECONDS = 60.0  # a cold start on a busy machine
-REPLY_SECONDS = 30.0
+START_SECONDS = 180.0  # a cold start on a busy machine
+REPLY_SECONDS = 90.0
 
 
 def executable() -> str | None:
