@@ -117,6 +117,9 @@ def _numbers(notes: Path) -> tuple[Table | None, str]:
 def picture_section(pictures: list[Picture], problems: list[str], shown: Mapping[str, str]) -> Markup:
     """Return the section; ``shown`` gives the anchor of each record that the page shows."""
     parts = [element("p", line, class_="problem") for line in problems]
+    if len(pictures) > 1:
+        links = [element("a", picture.title, href=f"#{picture.identifier}") for picture in pictures]
+        parts.append(element("ul", *(element("li", link) for link in links), class_="index"))
     parts += [_figure(picture, shown) for picture in pictures]
     if not parts:
         parts = [element("p", "No figure has been built yet: ", element("code", MAKE))]

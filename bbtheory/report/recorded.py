@@ -10,7 +10,7 @@ from typing import Any
 from bbtheory.archive import OK, PRESETS
 from bbtheory.layout import lay_out
 from bbtheory.records import SCHEMA
-from bbtheory.report.markup import Identifiers, Markup, counted, element, join, number, table, text
+from bbtheory.report.markup import Identifiers, Markup, breakable, counted, element, join, number, table, text
 from bbtheory.storage import read_stored, restore
 
 LARGEST_RECORD = 50 * 10**6  # bytes of a record's text, and of its arrays unpacked
@@ -101,8 +101,21 @@ def record_section(
         room -= len(body or "")
         parts.append(_article(each, body, failed[-1:] if body is None and each.record else []))
     if not parts:
-        parts = [element("p", "No records: ", element("code", "python -m experiments"))]
-    return join(parts), failed
+        return element("p", "No records: ", element("code", "python -m experiments")), failed
+    return join([_overview(records), *parts]), failed
+
+
+def _overview(records: Sequence[Recorded]) -> Markup:
+    """Return the table that leads to each experiment."""
+    rows = []
+    for each in records:
+        link = element("a", breakable(each.experiment), href=f"#{each.identifier}")
+        seeds = each.provenance.get("seeds")
+        n = len(seeds) if isinstance(seeds, list) else None
+        state = each.status if each.record else ("cannot be read" if each.problems else "no record yet")
+        rows.append([link, each.question, each.preset or None, n, state])
+    header = ("experiment", "question", "preset", "seeds", "state")
+    return table("All experiments", header, rows, cards=True)
 
 
 def _article(each: Recorded, body: Markup | None, failed: list[str]) -> Markup:

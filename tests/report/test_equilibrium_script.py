@@ -143,6 +143,13 @@ def test_constants_are_those_of_the_theory(v8):
     assert on_rate_from_log_odds(at) == pytest.approx(ON_RATE_OF_MAX_TRAFFIC, rel=1e-15)
 
 
+def test_the_script_of_the_controls_is_javascript(v8):
+    source = files("bbtheory.report").joinpath("explorer.js").read_text(encoding="utf-8")
+    assert v8(f"typeof ((document) => {{{source}}})") == "function", "read, not run: there is no page"
+    with pytest.raises(py_mini_racer.JSParseException):
+        v8(f"typeof (() => {{{source})")
+
+
 def test_populations_are_those_of_the_command_line(v8):
     assert v8("equilibrium.population(2, 11, 3)") == {"fanOut": [2, 5, 8, 11], "count": [1, 1, 1, 1]}
     assert v8("equilibrium.population(0, 4, 2, 1)") == {"fanOut": [0, 2, 4], "count": [4, 2, 1]}

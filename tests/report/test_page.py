@@ -75,7 +75,7 @@ def test_the_page_of_the_tracked_records_is_sound(real):
     tables = page.all("table")
     assert len(tables) > 60
     cards = [table for table in tables if table["class"] == "cards"]
-    assert len(cards) == 2
+    assert len(cards) == 3
     assert {each["role"] for table in cards for each in table.all("tr")} == {"row"}
 
 
@@ -104,6 +104,8 @@ def test_what_stands_on_what(small):
         assert fact in words
     assert [each["href"] for each in article.all("a")] == ["#verdict-walks_end", "#figure-walks"]
     assert "#record-walk" in [each["href"] for each in tree.all("a")]
+    overview = [row.words() for row in tree.all("tr") if "#record-walk" in [a["href"] for a in row.all("a")]]
+    assert len(overview) == 2, "in the overview of experiments, and in the verdict"
     captions = [table.all("caption")[0].text for table in article.all("table")]
     assert captions == ["Settings", "values", "rows"]
     assert "0.5 [0.25, 0.75]" in tree.words()
