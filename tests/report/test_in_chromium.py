@@ -38,11 +38,21 @@ def tab(tmp_path_factory):
 
 
 @pytest.fixture
-def page(tab):
-    """The page as it opens."""
-    tab.send("Emulation.setEmulatedMedia", media="", features=[])
+def fresh(tab):
+    """The page opened anew."""
     tab.open(tab.path)
     tab.settle()
+    return tab
+
+
+@pytest.fixture
+def page(tab):
+    """The page as it opens, without opening it."""
+    tab.send("Emulation.setEmulatedMedia", media="", features=[])
+    tab.run("document.getElementById('explorer-controls').reset()")
+    tab.run("document.querySelectorAll('details').forEach(d => { d.open = false; })")
+    put(tab, "beta", 0.5)
+    tab.events.clear()
     return tab
 
 
@@ -102,26 +112,26 @@ def points(page, panel: str) -> np.ndarray:
     return np.array(found, dtype=float)
 
 
-def test_it_opens_in_silence(page):
-    assert page.complaints() == []
-    assert page.requests() == [page.path.resolve().as_uri()]
-    widths = page.run("[...document.images].map(i => i.complete && i.naturalWidth)")
+def test_it_opens_in_silence(fresh):
+    assert fresh.complaints() == []
+    assert fresh.requests() == [fresh.path.resolve().as_uri()]
+    widths = fresh.run("[...document.images].map(i => i.complete && i.naturalWidth)")
     assert all(width > 0 for width in widths)
     assert len(widths) == 2
 
 
-def test_its_policy_stops_what_is_not_its_own(page):
-    page.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.bad = 1\">')")
-    page.run("(() => { const s = document.createElement('script'); s.textContent = 'window.bad = 1';"
+def test_its_policy_stops_what_is_not_its_own(fresh):
+    fresh.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.bad = 1\">')")
+    fresh.run("(() => { const s = document.createElement('script'); s.textContent = 'window.bad = 1';"
              " document.body.append(s); })()")  # fmt: skip
-    page.settle()
-    assert page.run("window.bad") is None
-    assert any("Content Security Policy" in line for line in page.complaints())
+    fresh.settle()
+    assert fresh.run("window.bad") is None
+    assert any("Content Security Policy" in line for line in fresh.complaints())
 
 
-def test_it_opens_with_an_answer(page):
-    assert_page_says(page, beta=0.5)
-    assert page.run("document.getElementById('explorer-command').textContent") == (
+def test_it_opens_with_an_answer(fresh):
+    assert_page_says(fresh, beta=0.5)
+    assert fresh.run("document.getElementById('explorer-command').textContent") == (
         "python -m bbtheory.solve --fan-out 1:32 --beta 0.5"
     )
 
@@ -280,10 +290,10 @@ def test_all_that_can_be_used_has_a_name(page):
     assert sum(role in ("main", "banner", "contentinfo", "navigation") for role, _ in found) == 4
 
 
-def test_the_first_key_skips_to_the_content(page):
-    page.press("Tab")
-    assert page.run("document.activeElement.textContent") == "Skip to the content"
-    assert page.run("document.activeElement.getBoundingClientRect().left >= 0")
+def test_the_first_key_skips_to_the_content(fresh):
+    fresh.press("Tab")
+    assert fresh.run("document.activeElement.textContent") == "Skip to the content"
+    assert fresh.run("document.activeElement.getBoundingClientRect().left >= 0")
 
 
 @pytest.mark.parametrize("width", [320, 360, 768])
