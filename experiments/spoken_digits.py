@@ -126,6 +126,15 @@ GPU = Config(
     learning_rate=1e-3,
     seeds=(0, 1, 2),
 )
+# chosen by tune_spoken_digits, preset cpu
+_KNOBS: dict[str, dict[str, float]] = {
+    "dense": {"learning_rate_factor": 2.0},
+    "random": {"learning_rate_factor": 2.0},
+    "magnitude": {"learning_rate_factor": 2.0, "reached": 0.95},
+    "rigl": {"learning_rate_factor": 2.0, "fraction": 0.5},
+    "bb_in": {"learning_rate_factor": 2.0, "nats": 64.0},
+    "bb_both": {"learning_rate_factor": 4.0, "nats": 4.0},
+}
 CPU = dataclasses.replace(
     GPU,
     n_train=3000,
@@ -142,9 +151,11 @@ CPU = dataclasses.replace(
     device="cpu",
     precision="float32",
     seeds=(0, 1, 2, 3, 4),
+    knobs=_KNOBS,
 )
 SMOKE = dataclasses.replace(
     CPU,
+    knobs={},
     data="tones",
     methods=("dense", "magnitude", "bb_in"),
     densities=(0.3,),
