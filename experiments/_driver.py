@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import math
 import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from bbtheory import archive, cli, validate
 from bbtheory.catalog import Catalog
 from bbtheory.tables import format_table
 from experiments._cells import explain
+from experiments._cluster import NoClusterError, connected
 from experiments._show import readable
 from experiments._sweep import FailedError, Means, Sweep, UnfinishedError
 
@@ -36,7 +39,7 @@ def main(argv: Sequence[str] | None = None, package: str = "experiments") -> int
     add(
         "--cluster",
         metavar="ADDRESS",
-        help="run the cells on this Dask scheduler, whose workers import this checkout",
+        help="run the cells on this Dask scheduler, whose workers run this checkout and see its folders",
     )
     add("--time-limit", type=float, default=math.inf, metavar="S", help="start no cell that would end later")
     add("--data-root", metavar="D", help="folder of the measured data sets (default: $BBTHEORY_DATA)")
@@ -60,6 +63,15 @@ def _body(args: argparse.Namespace, catalog: Catalog) -> int:
     if args.cluster is not None and importlib.util.find_spec("distributed") is None:
         return _fail("--cluster needs dask.distributed: pip install 'bbtheory[cluster]'")
     means = _means(args)
+    try:
+        with nullcontext() if args.cluster is None else connected(args.cluster) as client:
+            return _run(catalog, names, preset, dataclasses.replace(means, client=client), args.force)
+    except NoClusterError as reason:
+        return _fail(f"--cluster: {reason}")
+
+
+def _run(catalog: Catalog, names: list[str], preset: str, means: Means, force: bool) -> int:
+    """Run the named experiments under one preset; what is missing in one leaves the others alone."""
     status = cli.ANSWERED
     for name in names:
         try:
@@ -67,11 +79,13 @@ def _body(args: argparse.Namespace, catalog: Catalog) -> int:
                 print(f"{name}: has no preset {preset}, left out", file=sys.stderr)
                 continue
             sweep = Sweep(catalog, name, preset, means)
-            print(f"{name}  {preset}  {sweep.run(args.force)}  {_short(sweep.path)}", flush=True)
+            print(f"{name}  {preset}  {sweep.run(force)}  {_short(sweep.path)}", flush=True)
         except UnfinishedError as reason:
             print(f"{name}: {reason}", file=sys.stderr)
         except FailedError as reason:
             status = _fail(f"{name}: {reason}")
+        except NoClusterError:
+            raise
         except Exception as error:
             status = _fail(f"{name}: {explain(error)}")
     return status
@@ -86,7 +100,7 @@ def _means(args: argparse.Namespace) -> Means:
         args.results.resolve(),
         Path(data_root).resolve() if data_root else None,
         validate.integer("--jobs", args.jobs, "[1, inf)"),
-        args.cluster,
+        None,
         time.monotonic() + args.time_limit,
     )
 

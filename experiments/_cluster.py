@@ -1,0 +1,113 @@
+"""Cells on a Dask cluster: the same tasks and outcomes as in processes of this machine.
+
+Workers run this checkout (``PYTHONPATH=. dask worker ADDRESS --nthreads 1`` in it) and see the archive under the
+same path, where a cell's state lies: a cell whose worker is lost goes on from it on another one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from bbtheory.provenance import commit
+from experiments._cells import FAILED, Outcome, Task, explain, run_cell
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_PATIENCE = 10  # seconds for a scheduler to answer, and for a first worker to come
+# threads of a worker would share warnings, random state and caches: its cells run one after the other
+_ONE_AT_A_TIME = threading.Lock()
+
+
+class NoClusterError(Exception):
+    """There is no scheduler at the address, it has no workers, or they run other code."""
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Client]:
+    """Connect to a running scheduler whose workers run this checkout at this commit.
+
+    Raises
+    ------
+    NoClusterError
+        If there is none, or it is lost later.
+    """
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, ValueError, TypeError) as error:
+        raise NoClusterError(f"no Dask scheduler answers at {address!r}: {_last(error)}") from None
+    with client:
+        _check_workers(client, address)
+        yield client
+
+
+def _check_workers(client: Any, address: str) -> None:
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError:
+        raise NoClusterError(
+            f"the scheduler at {address} has no workers: PYTHONPATH=. dask worker {address} --nthreads 1"
+        ) from None
+    ours = commit()[0]
+    for worker, theirs in client.run(_commit, on_error="return").items():
+        if isinstance(theirs, BaseException):
+            raise NoClusterError(f"worker {worker} must run this checkout (PYTHONPATH=.): {_last(theirs)}")
+        if theirs != ours:
+            raise NoClusterError(f"worker {worker} must run commit {ours[:12]}, got {theirs[:12]}")
+
+
+def _commit() -> str:
+    return commit()[0]
+
+
+def _run_alone(task: Task) -> Outcome:
+    with _ONE_AT_A_TIME:
+        return run_cell(task)
+
+
+def spread_on(client: Any, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    """Yield the outcome of each task as it ends; as many are under way as there are workers.
+
+    Tasks of a worker that is lost are run again by the scheduler; one that has cost several workers fails.
+    """
+    from distributed import as_completed
+    from distributed.scheduler import KilledWorker
+
+    under_way: dict[Any, Task] = {}
+
+    def submit(n: int) -> list[Any]:
+        # not pure: a cell is run for its place in the archive, whatever the scheduler remembers
+        new = {client.submit(_run_alone, task, pure=False): task for task in itertools.islice(tasks, n)}
+        under_way.update(new)
+        return list(new)
+
+    try:
+        running = as_completed(submit(max(1, len(client.nthreads()))), loop=client.loop)
+        for future in running:
+            task = under_way.pop(future)
+            if future.cancelled():
+                raise NoClusterError("the scheduler is lost; finished cells are kept, run it again to go on")
+            error = future.exception()
+            if error is None:
+                yield future.result()
+            elif isinstance(error, KilledWorker):
+                yield Outcome(task, f"{FAILED}it cost {error.allowed_failures + 1} workers in turn", None, {})
+            else:
+                yield Outcome(task, FAILED + explain(error), None, {})
+            # a cluster may have grown or shrunk
+            running.update(submit(max(1, len(client.nthreads())) - len(under_way)))
+    finally:
+        client.cancel(list(under_way))
+
+
+def _last(error: BaseException) -> str:
+    """Return the innermost reason of an error in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
