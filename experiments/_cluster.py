@@ -7,9 +7,10 @@ same path, where a cell's state lies: a cell whose worker is lost goes on from i
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from bbtheory.provenance import commit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _PATIENCE = 10  # seconds for a scheduler to answer, and for a first worker to come
+_LOST = "the scheduler is lost; finished cells are kept, run it again to go on"
 # threads of a worker would share warnings, random state and caches: its cells run one after the other
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -38,6 +40,8 @@ def connected(address: str) -> Iterator[Client]:
     """
     from distributed import Client
 
+    # what goes wrong is said once, in one line, by what is raised here
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TypeError) as error:
@@ -88,11 +92,11 @@ def spread_on(client: Any, tasks: Iterator[Task]) -> Iterator[Outcome]:
         return list(new)
 
     try:
-        running = as_completed(submit(max(1, len(client.nthreads()))), loop=client.loop)
+        running = as_completed(submit(_n_workers(client)), loop=client.loop)
         for future in running:
             task = under_way.pop(future)
             if future.cancelled():
-                raise NoClusterError("the scheduler is lost; finished cells are kept, run it again to go on")
+                raise NoClusterError(_LOST)
             error = future.exception()
             if error is None:
                 yield future.result()
@@ -101,9 +105,17 @@ def spread_on(client: Any, tasks: Iterator[Task]) -> Iterator[Outcome]:
             else:
                 yield Outcome(task, FAILED + explain(error), None, {})
             # a cluster may have grown or shrunk
-            running.update(submit(max(1, len(client.nthreads())) - len(under_way)))
+            running.update(submit(max(0, _n_workers(client) - len(under_way))))
     finally:
-        client.cancel(list(under_way))
+        with suppress(OSError):
+            client.cancel(list(under_way))
+
+
+def _n_workers(client: Any) -> int:
+    try:
+        return max(1, len(client.nthreads()))
+    except OSError:
+        raise NoClusterError(_LOST) from None
 
 
 def _last(error: BaseException) -> str:
