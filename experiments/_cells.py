@@ -138,9 +138,7 @@ def describe(task: Task) -> str:
     return f"cell {task.path.stem}" + (f", seeds {', '.join(map(str, seeds))}" if seeds else "")
 
 
-def spread(
-    tasks: Iterator[Task], jobs: int, on_share: Callable[[float], object]
-) -> Iterator[Outcome]:
+def spread(tasks: Iterator[Task], jobs: int, on_share: Callable[[float], object]) -> Iterator[Outcome]:
     """Yield the outcome of each task as it ends; tasks are drawn one by one as processes become free."""
     if jobs > 1:
         from joblib import Parallel, delayed

@@ -1,7 +1,7 @@
 """Cells on a Dask cluster: the same tasks and outcomes as in processes of this machine.
 
-Workers run this checkout (``PYTHONPATH=. dask worker ADDRESS --nthreads 1`` in it) and see the archive under the
-same path, where a cell's state lies: a cell whose worker is lost goes on from it on another one.
+Workers run this checkout (in it, ``PYTHONPATH=. dask worker ADDRESS --nthreads 1``) and see the archive under
+the same path, where a cell's state lies: a cell whose worker is lost goes on from it on another one.
 """
 
 from __future__ import annotations

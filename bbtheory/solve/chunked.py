@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bbtheory import cli
+from bbtheory import cli, validate
 from bbtheory.records import ConvergenceError
 from bbtheory.tables import format_table
 from bbtheory.theory.chunked_equilibrium import ChunkedEquilibrium, solve_chunked
@@ -22,6 +22,7 @@ def answer_chunked(args: argparse.Namespace) -> int:
         raise ValueError(f"--chunked must be given with --fan-out FILE.npy, got {args.fan_out or 'none'}")
     if args.output is not None and not args.output.lower().endswith(".npy"):
         raise ValueError(f"--output must be a .npy file with --chunked, got {args.output!r}")
+    validate.exactly_one(**{"--beta": args.beta, "--budget": args.budget})
     failure = None
     with _reading(args.fan_out) as chunks:
         try:
@@ -48,8 +49,9 @@ def _reading(path: str) -> Iterator[Chunks]:
     from tqdm import tqdm
 
     chunks = Chunks(path)
+    total = _PASSES * chunks.size
     with tqdm(
-        total=_PASSES * chunks.size, desc="units read", unit_scale=True, delay=_QUIET, disable=None, leave=False
+        total=total, desc="units read", unit_scale=True, delay=_QUIET, disable=None, leave=False
     ) as bar:
         chunks.on_read = bar.update
         yield chunks
@@ -80,4 +82,6 @@ def _report(e: ChunkedEquilibrium) -> str:
         [name, k, float(e.on_rate(k)), k * float(e.on_rate(k))]
         for name, k in (("least", e.least_fan_out), ("mean", mean), ("largest", e.largest_fan_out))
     ]
-    return "\n".join([*lines, "", format_table(["", "fan_out [links]", "on_rate", "traffic [links/step]"], rows)])
+    return "\n".join(
+        [*lines, "", format_table(["", "fan_out [links]", "on_rate", "traffic [links/step]"], rows)]
+    )

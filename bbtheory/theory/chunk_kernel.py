@@ -1,6 +1,6 @@
 """The passes over one chunk of a large population, compiled: counts, exact moments, and the certificate.
 
-Chunks are float64 costs; bounds are numbers. ``y = c scale`` and ``beta`` is the multiplier of y, as in dual.py.
+Chunks are float64 costs c, bounds are numbers; as in dual.py, y = c scale and beta is the multiplier of y.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 The same problem and answer as `solve_equilibrium`; the fan-outs are read chunk by chunk. Its multiplier beta
 says it all: every on-rate is clip(1/(1 + exp(beta k))). Whole fan-outs of not too many values are counted in
-one pass and solved exactly, once per value. Others are read three times: once for their sum and a sample, whose
-root is within about 1/sqrt(sample) of theirs; once for the exact moments there, from which one fourth-order
-step reaches rounding; once to certify it.
+one pass and solved exactly, once per value. Others are read three times: once for their sum and a sample,
+whose root is within about 1/sqrt(sample) of theirs; once for the exact moments there, from which one
+fourth-order step reaches rounding; once to certify it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import os
 import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,7 +22,9 @@ from numpy.typing import ArrayLike
 from bbtheory import validate
 from bbtheory.records import ConvergenceError, InfeasibleError, Record
 from bbtheory.theory import dual
-from bbtheory.theory.chunks import SIZE, Chunks, writing
+from bbtheory.theory.chunk_census import Census
+from bbtheory.theory.chunk_search import ChunkSearch
+from bbtheory.theory.chunks import Chunks, writing
 from bbtheory.theory.entropy import coding_entropy
 from bbtheory.theory.equilibrium import (
     CONVERGED,
@@ -35,19 +37,10 @@ from bbtheory.theory.equilibrium import (
 )
 from bbtheory.theory.population import check_population
 
-# whole fan-outs up to here are counted: 8 MB of counts
-LARGEST_COUNTED = 2**20
-# one unit in this many is in the sample, whose solution then costs less than half a pass ...
-_SAMPLED = 16
-# ... and no more units than give beta to 1e-3, from where a step of order four reaches rounding
-_SAMPLE = 2**22
-# a relative step of beta below this is likely to be the last: the pass after it computes the certificate too
-_LAST_STEP = 5e-3
-
 
 @dataclass(frozen=True, eq=False)
 class ChunkedEquilibrium(Record):
-    """What a traffic budget implies for a population that stays on disk, with the proof that it is optimal."""
+    """What a traffic budget implies for a population too large for memory, proved optimal."""
 
     KIND: ClassVar[str] = "chunked_equilibrium"
     DERIVED: ClassVar[tuple[str, ...]] = ("price_of_traffic",)
@@ -168,7 +161,7 @@ def solve_chunked(
     if output is not None and chunks.path and os.path.exists(output) and chunks.path.samefile(output):
         raise ValueError(f"output must not be the file that is read, got {os.fspath(output)!r}")
     with nullcontext() if output is None else writing(output, chunks.size) as write:
-        census = _Census(chunks)
+        census = Census(chunks)
         # the extremes stand for all in what is asked of fan-outs, bounds and budgets
         ends = check_population([census.least, census.largest], lower=lower, upper=upper)
         ends.check_prices()
@@ -178,43 +171,7 @@ def solve_chunked(
             ends.check_budget(budget)
         if census.counts is not None:
             return _solve_counted(chunks, census.counts, beta, budget, lower, upper, write)
-        return _Search(chunks, census, lower, upper, write).solve(beta, budget)
-
-
-class _Census:
-    """What one pass tells of a population: sum, extremes, silent units, a sample, and counts where it has few."""
-
-    def __init__(self, chunks: Chunks):
-        from bbtheory.theory import chunk_kernel
-
-        stride = max(1, min(_SAMPLED, chunks.size // _SAMPLED), chunks.size // _SAMPLE)
-        counts = np.zeros(LARGEST_COUNTED + 1, np.int64) if chunks.dtype.kind in "iu" else None
-        whole = np.empty(SIZE, np.int64)
-        sums, sample, seen = [], [], 0
-        self.least, self.largest, self.n_silent = np.inf, 0.0, 0
-        for part, cost in chunks.with_costs():
-            least, largest = part.min(), part.max()
-            if not (least >= 0 and largest < np.inf):
-                at = int(np.flatnonzero(~((part >= 0) & (part < np.inf)))[0])
-                raise ValueError(
-                    f"{chunks.name} must be finite numbers in [0, inf), got {part[at]} at index {seen + at}"
-                )
-            self.least, self.largest = min(self.least, float(least)), max(self.largest, float(largest))
-            if counts is not None and largest <= LARGEST_COUNTED:
-                np.copyto(whole[: part.size], part, casting="unsafe")
-                chunk_kernel.count(whole[: part.size], counts)
-            else:
-                counts = None
-            with np.errstate(over="ignore"):
-                sums.append(float(cost.sum()))
-            sample.append(cost[-seen % stride :: stride].copy())
-            self.n_silent += part.size - int(np.count_nonzero(part))
-            seen += part.size
-        self.counts, self.sample = counts, np.concatenate(sample)
-        try:
-            self.total = math.fsum(sums)
-        except OverflowError:
-            self.total = math.inf
+        return _solve_read(chunks, census, beta, budget, lower, upper, write)
 
 
 def _solve_counted(
@@ -255,8 +212,8 @@ def _solve_counted(
             distinct, count=counts[distinct], beta=beta, budget=budget, lower=lower, upper=upper
         )
     except (ConvergenceError, InfeasibleError) as error:
-        assert isinstance(error.record, Equilibrium)
-        error.record = result(error.record)
+        if isinstance(error.record, Equilibrium):
+            error.record = result(error.record)
         raise
     if write is not None:
         on_rate = np.zeros(counts.size)
@@ -266,146 +223,78 @@ def _solve_counted(
     return result(e)
 
 
-class _Certificate(NamedTuple):
-    """Sums over all units at one multiplier, of scaled costs."""
+def _solve_read(
+    chunks: Chunks,
+    census: Census,
+    beta: float | None,
+    budget: float | None,
+    lower: float,
+    upper: float,
+    write: Any,
+) -> ChunkedEquilibrium:
+    """Solve by reading all fan-outs at each step."""
+    search = ChunkSearch(chunks, census, lower, upper, write)
 
-    beta: float
-    traffic: float
-    slope: float
-    entropy: float
-    n_underflow: int
-    stationarity: float
-
-
-class _Search:
-    """The search for the multiplier of fan-outs that are read anew at each step."""
-
-    def __init__(self, chunks: Chunks, census: _Census, lower: float, upper: float, write: Any):
-        self.chunks, self.census, self.bounds, self.write = chunks, census, (lower, upper), write
-        self.scale = 1.0 / census.largest
-        self.certificate: _Certificate | None = None
-        self._last = math.inf
-
-    def solve(self, beta: float | None, budget: float | None) -> ChunkedEquilibrium:
-        lower, upper = self.bounds
-        if budget is None:
-            assert beta is not None
-            return self._result(beta / self.scale, None, CONVERGED)
-        total = self.census.total
-        unpriced, least = total * min(max(0.5, lower), upper), total * lower
-        if unpriced <= budget:
-            warnings.warn(
-                f"the budget {budget:g} does not bind: without it the population carries {unpriced:g}",
-                stacklevel=3,
-            )
-            return self._result(0.0, budget, NOT_BINDING)
-        if least > budget * (1.0 + dual.SUM_TOLERANCE):
-            raise InfeasibleError(
-                f"budget must be at least {least:g}, the traffic of the lower bounds, got {budget:g}",
-                self._infeasible(budget, least),
-            )
-        target = np.array([budget * self.scale])
-        high = dual.bracket(float(self.chunks.size), target, least * self.scale)
-        found = dual.find_roots(self._measure, target, np.array([self._guess(budget)]), high)
-        record = self._result(
-            float(found.beta[0]), budget, CONVERGED if found.converged[0] else UNCONVERGED
+    def record(**fields: Any) -> ChunkedEquilibrium:
+        return ChunkedEquilibrium(
+            n_units=chunks.size,
+            n_silent=census.n_silent,
+            least_fan_out=census.least,
+            mean_fan_out=census.total / chunks.size,
+            largest_fan_out=census.largest,
+            lower=lower,
+            upper=upper,
+            n_distinct=0,
+            n_passes=chunks.n_passes,
+            **fields,
         )
-        if not found.converged[0]:
-            raise ConvergenceError(
-                f"beta = {record.beta:g} misses the budget by {record.residuals.budget:.1e} of it "
-                f"after {found.n_iterations} passes",
-                record,
-            )
-        return record
 
-    def _guess(self, budget: float) -> float:
-        """Solve for the sample's share of the budget; share by fan-outs, so that it scatters little."""
-        total, sample = self.census.total, self.census.sample
-        part = float(sample.sum())
-        if part == 0:
-            return float(dual.first_guess(self.chunks.size, total * self.scale, 0.5 * budget * self.scale))
-        lower, upper = self.bounds
-        root = dual.search(check_population(sample, lower=lower, upper=upper), budget * (part / total))[0]
-        return root / self.scale
-
-    def _measure(self, rows: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Moments of the traffic for `dual.find_roots`; of what is likely the last call, the certificate too."""
-        from bbtheory.theory import chunk_kernel
-
-        at = float(beta[0])
-        near = abs(at - self._last) <= _LAST_STEP * at
-        self._last = at
-        if near and self.write is None:
-            return self._certify(at)
-        sums = [
-            chunk_kernel.measure_chunk(cost, self.scale, at, *self.bounds)
-            for _, cost in self.chunks.with_costs()
-        ]
-        return tuple(np.array([math.fsum(column)]) for column in zip(*sums, strict=True))
-
-    def _certify(self, beta: float) -> tuple[np.ndarray, ...]:
-        """Compute all on-rates, what proves them, and the moments; write them where that is asked for."""
-        from bbtheory.theory import chunk_kernel
-
-        on_rate = np.empty(SIZE)
-        sums = []
-        for _, cost in self.chunks.with_costs():
-            out = on_rate[: cost.size]
-            sums.append(chunk_kernel.certify_chunk(cost, self.scale, beta, *self.bounds, out))
-            if self.write is not None:
-                self.write(out)
-        *moments, entropy, n_underflow, stationarity = zip(*sums, strict=True)
-        s, s1, s2, s3 = (math.fsum(column) for column in moments)
-        self.certificate = _Certificate(
-            beta, s, s1, math.fsum(entropy), sum(n_underflow), float(np.max(stationarity))
-        )
-        return tuple(np.array([moment]) for moment in (s, s1, s2, s3))
-
-    def _result(self, beta: float, budget: float | None, status: str) -> ChunkedEquilibrium:
-        """Return the answer at a multiplier of the scaled costs."""
-        if self.certificate is None or self.certificate.beta != beta:
-            self._certify(beta)
-        found = self.certificate
-        assert found is not None
-        largest = self.census.largest
-        traffic = found.traffic * largest
-        budget = traffic if budget is None else budget
+    def result(beta: float, budget: float | None, status: str) -> ChunkedEquilibrium:
+        found = search.certify(beta)
+        budget = found.traffic if budget is None else budget
         # a budget of 0 is what a given beta implies where all on-rates underflow
-        excess = (traffic - budget) / budget if budget > 0 else 0.0
-        return self._record(
-            beta=beta * self.scale,
+        excess = (found.traffic - budget) / budget if budget > 0 else 0.0
+        return record(
+            beta=beta,
             budget=budget,
-            traffic=traffic,
-            coding_entropy=found.entropy,
-            dtraffic_dbeta=-found.slope * largest * largest,
-            n_underflow=found.n_underflow if self.bounds[1] > 0 else 0,
+            traffic=found.traffic,
+            coding_entropy=found.coding_entropy,
+            dtraffic_dbeta=-found.slope,
+            n_underflow=found.n_underflow if upper > 0 else 0,
             residuals=Residuals(found.stationarity, abs(excess) if beta > 0 else max(excess, 0.0)),
             status=status,
         )
 
-    def _infeasible(self, budget: float, traffic: float) -> ChunkedEquilibrium:
-        """Return all units on their lower bound, the point that breaks the budget least."""
-        return self._record(
+    if budget is None:
+        assert beta is not None
+        return result(beta, None, CONVERGED)
+    unpriced, least = census.total * min(max(0.5, lower), upper), census.total * lower
+    if unpriced <= budget:
+        warnings.warn(
+            f"the budget {budget:g} does not bind: without it the population carries {unpriced:g}",
+            stacklevel=3,
+        )
+        return result(0.0, budget, NOT_BINDING)
+    if least > budget * (1.0 + dual.SUM_TOLERANCE):
+        everyone_least = record(
             beta=math.inf,
             budget=budget,
-            traffic=traffic,
-            coding_entropy=self.chunks.size * coding_entropy(self.bounds[0]),
+            traffic=least,
+            coding_entropy=chunks.size * coding_entropy(lower),
             dtraffic_dbeta=0.0,
             n_underflow=0,
-            residuals=Residuals(math.nan, (traffic - budget) / budget),
+            residuals=Residuals(math.nan, (least - budget) / budget),
             status=INFEASIBLE,
         )
-
-    def _record(self, **fields: Any) -> ChunkedEquilibrium:
-        return ChunkedEquilibrium(
-            n_units=self.chunks.size,
-            n_silent=self.census.n_silent,
-            least_fan_out=self.census.least,
-            mean_fan_out=self.census.total / self.chunks.size,
-            largest_fan_out=self.census.largest,
-            lower=self.bounds[0],
-            upper=self.bounds[1],
-            n_distinct=0,
-            n_passes=self.chunks.n_passes,
-            **fields,
+        raise InfeasibleError(
+            f"budget must be at least {least:g}, the traffic of the lower bounds, got {budget:g}",
+            everyone_least,
         )
+    root, converged, used = search.root(budget)
+    solved = result(root, budget, CONVERGED if converged else UNCONVERGED)
+    if not converged:
+        raise ConvergenceError(
+            f"beta = {root:g} misses the budget by {solved.residuals.budget:.1e} of it after {used} passes",
+            solved,
+        )
+    return solved

@@ -25,8 +25,8 @@ class Chunks:
     Parameters
     ----------
     source : path or array_like, (n,)
-        A .npy file; or anything with a shape, a dtype and slices that NumPy turns into arrays: a memory map, a
-        dask.array (read block by block), a data set of an HDF5 file. A file, and a memory map of a whole
+        A .npy file; or anything with a shape, a dtype and slices that NumPy turns into arrays: a memory map,
+        a dask.array (read block by block), a data set of an HDF5 file. A file, and a memory map of a whole
         file, are read with ordinary reads: the pages of a map would count as resident memory.
     name : str
         Name of the argument, for messages.
@@ -94,7 +94,7 @@ class Chunks:
             file.seek(self.source.offset)
             for start in range(0, self.size, SIZE):
                 part = buffer[: min(SIZE, self.size - start)]
-                view = memoryview(part).cast("B")
+                view = part.view(np.uint8).data
                 while view.nbytes:
                     n = file.readinto(view)
                     if not n:
@@ -141,4 +141,4 @@ def writing(path: str | os.PathLike[str], size: int) -> Iterator[Callable[[np.nd
     with atomic(path) as temporary, temporary.open("wb") as file:
         header = {"descr": npy.dtype_to_descr(np.dtype(np.float64)), "fortran_order": False, "shape": (size,)}
         npy.write_array_header_1_0(file, header)
-        yield lambda values: file.write(memoryview(values).cast("B"))
+        yield lambda values: file.write(values.data)

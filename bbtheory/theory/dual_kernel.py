@@ -42,6 +42,8 @@ _CORRECTABLE = 4e-6
 
 @intrinsic
 def as_float(typing_context, bits=None):  # pragma: no cover - compiled
+    """Return the float64 of 64 bits."""
+
     def generate(context, builder, signature, args):
         return builder.bitcast(args[0], ir.DoubleType())
 
@@ -50,6 +52,8 @@ def as_float(typing_context, bits=None):  # pragma: no cover - compiled
 
 @intrinsic
 def as_bits(typing_context, number=None):  # pragma: no cover - compiled
+    """Return the bits of a float64."""
+
     def generate(context, builder, signature, args):
         return builder.bitcast(args[0], ir.IntType(64))
 

@@ -1,3 +1,4 @@
+import io
 import math
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from numba import njit
 from scipy import special
 
 from bbtheory import ConvergenceError, InfeasibleError, solve_chunked, solve_equilibrium
-from bbtheory.theory import chunk_kernel, chunked_equilibrium, chunks, dual
+from bbtheory.theory import chunk_census, chunk_kernel, chunk_search, chunks, dual
 from bbtheory.theory.chunked_equilibrium import ChunkedEquilibrium
 from bbtheory.theory.chunks import Chunks
 from bbtheory.theory.entropy import coding_entropy
@@ -26,7 +27,8 @@ def heavy(n, seed=0, dtype=np.float64):
 def in_chunks(monkeypatch):
     """Small chunks, so that small populations have many."""
     monkeypatch.setattr(chunks, "SIZE", 100)
-    monkeypatch.setattr(chunked_equilibrium, "SIZE", 100)
+    monkeypatch.setattr(chunk_census, "SIZE", 100)
+    monkeypatch.setattr(chunk_search, "SIZE", 100)
 
 
 def assert_same(chunked, whole):
@@ -133,7 +135,7 @@ def test_a_start_that_is_far_off_is_found_out(in_chunks, monkeypatch):
     # the few units that carry all traffic fall between those of the sample
     k = np.ones(3000)
     k[5::100] = 1e6
-    monkeypatch.setattr(chunked_equilibrium, "_SAMPLE", 30)
+    monkeypatch.setattr(chunk_census, "_SAMPLE", 30)
     e = solve_chunked(k, budget=2000.0)
     assert_same(e, solve_equilibrium(k, budget=2000.0))
     assert e.n_passes > 3
@@ -204,13 +206,11 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of resident memory from /proc")
 @pytest.mark.parametrize("dtype", ["float64", pytest.param("uint16", marks=pytest.mark.slow)])
 def test_memory_does_not_grow(tmp_path, dtype):
-    peaks = []
+    peaks, part = [], heavy(1_000_000)
     for n in (100_000, 10_000_000):
-        out = np.lib.format.open_memmap(tmp_path / "k.npy", mode="w+", dtype=dtype, shape=(n,))
-        for start in range(0, n, 1_000_000):
-            out[start : start + 1_000_000] = heavy(min(n, 1_000_000))
-        budget = str(0.2 * float(out.sum(dtype=float)))
-        del out
+        k = np.resize(part, n).astype(dtype)
+        np.save(tmp_path / "k.npy", k)
+        budget = str(0.2 * float(k.sum(dtype=float)))
         run = [sys.executable, "-c", MEMORY, str(tmp_path / "k.npy"), budget, str(tmp_path / "a.npy")]
         done = subprocess.run(run, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout) / 1024)
@@ -225,7 +225,9 @@ def test_memory_does_not_grow(tmp_path, dtype):
 
 
 def test_a_budget_that_does_not_bind():
-    with pytest.warns(UserWarning, match="the budget 100 does not bind: without it the population carries 1.5"):
+    with pytest.warns(
+        UserWarning, match="the budget 100 does not bind: without it the population carries 1.5"
+    ):
         e = solve_chunked([1.0, 2.0], budget=100)
     assert (e.status, e.beta, e.traffic) == ("budget_not_binding", 0.0, 1.5)
     assert (e.residuals.stationarity, e.residuals.budget) == (0.0, 0.0)
@@ -322,7 +324,10 @@ def test_the_certificate_finds_wrong_on_rates():
 
 BAD = [
     ({"fan_out": [], "beta": 1}, "fan_out must not be empty"),
-    ({"fan_out": [1, np.nan], "beta": 1}, r"fan_out must be finite numbers in \[0, inf\), got nan at index 1"),
+    (
+        {"fan_out": [1, np.nan], "beta": 1},
+        r"fan_out must be finite numbers in \[0, inf\), got nan at index 1",
+    ),
     ({"fan_out": [1, np.inf], "beta": 1}, "got inf at index 1"),
     ({"fan_out": [1, -1], "beta": 1}, "got -1 at index 1"),
     ({"fan_out": np.r_[np.ones(300_000), -1], "beta": 1}, r"got -1\.0 at index 300000"),
@@ -341,7 +346,10 @@ BAD = [
     ({"fan_out": [1], "budget": np.nan}, "budget must be a number"),
     ({"fan_out": [1.0], "budget": 1e-300}, "budget must be at least 1e-290"),
     ({"fan_out": [1], "budget": 1, "lower": [0.1]}, "lower must be a number"),
-    ({"fan_out": [1], "budget": 1, "lower": 0.5, "upper": 0.4}, r"lower must not exceed upper, got 0\.5 > 0\.4"),
+    (
+        {"fan_out": [1], "budget": 1, "lower": 0.5, "upper": 0.4},
+        r"lower must not exceed upper, got 0\.5 > 0\.4",
+    ),
     ({"fan_out": [1], "budget": 1, "upper": 1.5}, r"upper must be a number in \[0, 1\], got 1\.5"),
     ({"fan_out": [1], "beta": 1, "output": "a.csv"}, r"output must be a \.npy file, got 'a\.csv'"),
 ]
@@ -355,8 +363,6 @@ def test_bad_input(arguments, message):
 
 def npy(**header):
     """Return the bytes of a file with this header and no values."""
-    import io
-
     out = io.BytesIO()
     fields = {"descr": "<f8", "fortran_order": False, "shape": (10,)} | header
     np.lib.format.write_array_header_1_0(out, fields)
