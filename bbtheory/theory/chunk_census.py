@@ -60,7 +60,8 @@ class Census:
             with np.errstate(over="ignore"):
                 sums.append(float(cost.sum()))
             sample.append(cost[-seen % stride :: stride].copy())
-            self.n_silent += part.size - int(np.count_nonzero(part))
+            if least == 0:
+                self.n_silent += part.size - int(np.count_nonzero(part))
             seen += part.size
         self.counts, self.sample = counts, np.concatenate(sample)
         try:

@@ -45,8 +45,8 @@ def log_of(x):
 @njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 def minus_log_of_silence(a):
     """-ln(1 - a) for a in [0, 1), exact also where 1 - a rounds."""
-    u = 1.0 - a
-    return (a + (u - 1.0)) / u - log_of(u)
+    u = 1.0 - a  # exact from a = 1/2 on; below, what it lost needs no division by u
+    return (a + (u - 1.0)) - log_of(u)
 
 
 @njit(cache=True, error_model="numpy")
