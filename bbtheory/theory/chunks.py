@@ -51,8 +51,8 @@ class Chunks:
     def __init__(self, source: Any, name: str = "fan_out"):
         if isinstance(source, (str, os.PathLike)):
             source = _mapped(Path(source))
-        elif not (hasattr(source, "shape") and hasattr(source, "dtype")):
-            source = np.asarray(source)
+        elif not (hasattr(source, "shape") and isinstance(getattr(source, "dtype", None), np.dtype)):
+            source = np.asarray(source)  # a list; a tensor, whose dtype is its own
         validate.unmasked(name, source)
         if len(source.shape) != 1:
             raise ValueError(f"{name} must have 1 axis, got shape {source.shape}")

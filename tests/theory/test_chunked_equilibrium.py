@@ -123,6 +123,15 @@ def test_whole_fan_outs_are_read_once(tmp_path):
     np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), again.on_rate(k))
 
 
+def test_what_is_counted():
+    top = chunk_census.LARGEST_COUNTED
+    assert solve_chunked([1, top, top], budget=1.0).n_distinct == 2
+    for k in ([1, top + 1], [1.0, 2.0], [top + 1, 1]):
+        e = solve_chunked(k, budget=1.0)
+        assert e.n_distinct == 0
+        assert_same(e, solve_equilibrium(k, budget=1.0))
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i1", "<i2", ">i4", "u8", "<f2", ">f4", "<f4", ">f8", "g"])
 def test_every_dtype(tmp_path, dtype):
     k = np.arange(1, 101).astype(dtype)
