@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,7 +63,8 @@ class ChunkSearch:
     def certify(self, beta: float) -> Certificate:
         """Compute all on-rates at a multiplier and what proves them; write them where that is asked for."""
         if self._certified is None or self._certified[0] * self._scale != beta:
-            self._certify(beta / self._scale)
+            # an infinite multiplier would leave units without audience undefined
+            self._certify(min(beta / self._scale, sys.float_info.max))
         assert self._certified is not None
         return self._certified[1]
 

@@ -246,7 +246,10 @@ def test_underflow_is_counted():
     e = solve_chunked([1.0, 10.0], beta=100.0)
     assert (e.n_underflow, e.on_rate(10)) == (1, 0.0)
     assert e.residuals.stationarity < RESIDUAL
-    assert solve_chunked([1.0, 2.0], beta=1e308).budget == 0.0
+    e = solve_chunked([0.0, 1.0, 2.0], beta=1e308)
+    assert (e.budget, e.n_underflow, e.n_silent) == (0.0, 2, 1)
+    assert e.coding_entropy == pytest.approx(math.log(2))
+    assert e.on_rate([0, 2]).tolist() == [0.5, 0.0]
 
 
 @pytest.mark.parametrize("k", [[1.0, 2.0, 3.0], [1, 2, 3]])
