@@ -318,16 +318,19 @@ def test_logarithms():
     np.testing.assert_allclose(_each(a, True), -np.log1p(-a), rtol=4 * np.finfo(float).eps)
 
 
-def test_the_certificate_finds_wrong_on_rates():
-    # negative control: on-rates of another beta are not stationary at this one; no digit of a log is faked
+def test_the_certificate_is_that_of_the_on_rates():
     k, out = heavy(5000), np.empty(5000)
     x = 0.3 * k
-    *_, worst = chunk_kernel.certify_chunk(k, 1.0, 0.3, 0.0, 1.0, out)
-    by_numpy = np.max(np.abs(np.log1p(-out) - np.log(out) - x) / np.maximum(1, x))
-    assert worst < RESIDUAL
-    assert by_numpy < RESIDUAL
+    s, s1, _, _, entropy, n_underflow, worst = chunk_kernel.certify_chunk(k, 1.0, 0.3, 0.0, 1.0, out)
     np.testing.assert_allclose(out, special.expit(-x), rtol=1e-14)
-    # a unit that is held at a bound where it wants to leave
+    by_numpy = np.max(np.abs(np.log1p(-out) - np.log(out) - x) / np.maximum(1, x))
+    # among 5000 roundings some are not 0: a residual that is 0 was not computed
+    assert 1e-17 < worst < RESIDUAL
+    assert by_numpy < RESIDUAL
+    assert entropy == pytest.approx(coding_entropy(out), rel=1e-14)
+    assert (s, s1) == pytest.approx((math.fsum(k * out), math.fsum(k**2 * out * (1 - out))), rel=1e-14)
+    assert n_underflow == 0
+    # units on a bound count where they want to leave it: none of these does
     *_, held = chunk_kernel.certify_chunk(k, 1.0, 0.3, 0.2, 0.2 + 1e-12, out)
     assert held < RESIDUAL
 
