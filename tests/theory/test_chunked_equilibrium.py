@@ -70,6 +70,16 @@ def test_optimality_conditions(in_chunks, tmp_path, share, bounded):
     assert e.coding_entropy == pytest.approx(coding_entropy(written), rel=1e-13)
 
 
+def test_on_rates_are_written_once_however_long_the_search(in_chunks, monkeypatch, tmp_path):
+    monkeypatch.setattr(chunk_search, "_LAST_STEP", 1.0)  # every step is taken for the last
+    k = heavy(350)
+    e = solve_chunked(k, budget=1e-3 * float(k.sum()), lower=1e-5, upper=0.3, output=tmp_path / "a.npy")
+    assert e.n_passes > 3
+    assert (tmp_path / "a.npy").stat().st_size == 128 + 8 * 350
+    without = solve_chunked(k, budget=1e-3 * float(k.sum()), lower=1e-5, upper=0.3)
+    assert without.beta == pytest.approx(e.beta, rel=1e-13)
+
+
 # two roads: in memory, and chunk by chunk
 
 
