@@ -7,7 +7,7 @@ chunk by chunk in cache, which any method needs that computes on-rates; one read
 The file was just written, so that both read it from memory where it fits; where it does not, the disk's speed
 counts on both sides. Peak memory is that of a process of its own that solves and writes all on-rates.
 
-Time, on one core, no accelerator: 1 min (CPU preset, to 10^8 units; 1.2 GB of temporary files), 15 min (full,
+Time, on one core, no accelerator: 1 min (CPU preset, to 10^8 units; 1.2 GB of temporary files), 6 min (full,
 to 10^9 units; 12 GB of temporary files under TMPDIR). What would count against it: a residual above 1e-13,
 more than 1 GB of resident memory, or more than 15 np.exp passes (ratio below 0.067) from 10^7 units on.
 """
