@@ -20,7 +20,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -74,6 +74,7 @@ class Solved(Record):
     """One population: what its solution took, and how good it is."""
 
     KIND: ClassVar[str] = "chunked-solve"
+    MEASURED_IN: ClassVar[Mapping[str, str]] = {"beta": "nats/link"}
 
     case: str
     n_units: int
