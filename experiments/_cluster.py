@@ -6,9 +6,12 @@ the same path, where a cell's state lies: a cell whose worker is lost goes on fr
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import itertools
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _PATIENCE = 10  # seconds for a scheduler to answer, and for a first worker to come
+_FORSAKEN = 600  # seconds without any worker until a sweep gives up
+_LOOK = 10  # seconds between looks at how many workers there are
 _LOST = "the scheduler is lost; finished cells are kept, run it again to go on"
 # threads of a worker would share warnings, random state and caches: its cells run one after the other
 _ONE_AT_A_TIME = threading.Lock()
@@ -79,43 +84,50 @@ def spread_on(client: Any, tasks: Iterator[Task]) -> Iterator[Outcome]:
     """Yield the outcome of each task as it ends; as many are under way as there are workers.
 
     Tasks of a worker that is lost are run again by the scheduler; one that has cost several workers fails.
+
+    Raises
+    ------
+    NoClusterError
+        If the scheduler is lost, or all workers are and none comes.
     """
-    from distributed import as_completed
+    from distributed import wait
     from distributed.scheduler import KilledWorker
 
     under_way: dict[Any, Task] = {}
-
-    def submit(n: int) -> list[Any]:
-        # not pure: a cell is run for its place in the archive, whatever the scheduler remembers
-        new = {client.submit(_run_alone, task, pure=False): task for task in itertools.islice(tasks, n)}
-        under_way.update(new)
-        return list(new)
-
+    last_seen = time.monotonic()
     try:
-        running = as_completed(submit(_n_workers(client)), loop=client.loop)
-        for future in running:
-            task = under_way.pop(future)
-            if future.cancelled():
-                raise NoClusterError(_LOST)
-            error = future.exception()
-            if error is None:
-                yield future.result()
-            elif isinstance(error, KilledWorker):
-                yield Outcome(task, f"{FAILED}it cost {error.allowed_failures + 1} workers in turn", None, {})
-            else:
-                yield Outcome(task, FAILED + explain(error), None, {})
-            # a cluster may have grown or shrunk
-            running.update(submit(max(0, _n_workers(client) - len(under_way))))
+        while True:
+            n_workers = len(client.nthreads())
+            now = time.monotonic()
+            last_seen = now if n_workers else last_seen
+            if now - last_seen > _FORSAKEN:
+                raise NoClusterError("all workers are lost; finished cells are kept, run it again to go on")
+            # not pure: a cell is run for its place in the archive, whatever the scheduler remembers
+            for task in itertools.islice(tasks, max(0, max(1, n_workers) - len(under_way))):
+                under_way[client.submit(_run_alone, task, pure=False)] = task
+            if not under_way:
+                return
+            with suppress(TimeoutError):
+                with client.as_current():
+                    ended: Any = wait(list(under_way), timeout=_LOOK, return_when="FIRST_COMPLETED")
+                for future in ended.done:
+                    # a result may be lost with its worker before it is here, and is then made again
+                    error = future.exception(timeout=_LOOK)
+                    task = under_way[future]
+                    if error is None:
+                        outcome = future.result(timeout=_LOOK)
+                    elif isinstance(error, KilledWorker):
+                        cost = f"it cost {error.allowed_failures + 1} workers in turn"
+                        outcome = Outcome(task, FAILED + cost, None, {})
+                    else:
+                        outcome = Outcome(task, FAILED + explain(error), None, {})
+                    del under_way[future]
+                    yield outcome
+    except (OSError, asyncio.CancelledError, concurrent.futures.CancelledError):
+        raise NoClusterError(_LOST) from None
     finally:
         with suppress(OSError):
             client.cancel(list(under_way))
-
-
-def _n_workers(client: Any) -> int:
-    try:
-        return max(1, len(client.nthreads()))
-    except OSError:
-        raise NoClusterError(_LOST) from None
 
 
 def _last(error: BaseException) -> str:
