@@ -36,6 +36,9 @@ _EXPORTS = {
     "independent_code": "theory.binary_code",
     "BudgetsEquilibrium": "theory.budgets",
     "solve_budgets": "theory.budgets",
+    "ChunkedEquilibrium": "theory.chunked_equilibrium",
+    "solve_chunked": "theory.chunked_equilibrium",
+    "Chunks": "theory.chunks",
     "Closure": "theory.closure",
     "solve_closure": "theory.closure",
     "StaticExponent": "theory.compensation",
@@ -137,6 +140,9 @@ if TYPE_CHECKING:
     from .theory.binary_code import independent_code as independent_code
     from .theory.budgets import BudgetsEquilibrium as BudgetsEquilibrium
     from .theory.budgets import solve_budgets as solve_budgets
+    from .theory.chunked_equilibrium import ChunkedEquilibrium as ChunkedEquilibrium
+    from .theory.chunked_equilibrium import solve_chunked as solve_chunked
+    from .theory.chunks import Chunks as Chunks
     from .theory.closure import Closure as Closure
     from .theory.closure import solve_closure as solve_closure
     from .theory.compensation import StaticExponent as StaticExponent

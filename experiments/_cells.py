@@ -1,9 +1,8 @@
-"""Runs cells, settings in and a record out: here, in processes of this machine, or on a Dask cluster."""
+"""Runs cells, settings in and a record out: here, or in processes of this machine."""
 
 from __future__ import annotations
 
 import datetime
-import itertools
 import json
 import time
 import traceback
@@ -139,13 +138,9 @@ def describe(task: Task) -> str:
     return f"cell {task.path.stem}" + (f", seeds {', '.join(map(str, seeds))}" if seeds else "")
 
 
-def spread(
-    tasks: Iterator[Task], jobs: int, cluster: str | None, on_share: Callable[[float], object]
-) -> Iterator[Outcome]:
-    """Yield the outcome of each task as it ends; tasks are drawn one by one as workers become free."""
-    if cluster is not None:
-        yield from _on_cluster(tasks, cluster)
-    elif jobs > 1:
+def spread(tasks: Iterator[Task], jobs: int, on_share: Callable[[float], object]) -> Iterator[Outcome]:
+    """Yield the outcome of each task as it ends; tasks are drawn one by one as processes become free."""
+    if jobs > 1:
         from joblib import Parallel, delayed
 
         workers: Any = Parallel(
@@ -158,19 +153,3 @@ def spread(
     else:
         for task in tasks:
             yield run_cell(task, on_share)
-
-
-def _on_cluster(tasks: Iterator[Task], address: str) -> Iterator[Outcome]:
-    from distributed import Client, as_completed  # pyright: ignore[reportMissingImports]  # an extra
-
-    with Client(address, timeout=10, set_as_default=False) as client:
-
-        def submit(n: int) -> list[Any]:
-            # not pure: a cell is run for its place in the archive, whatever the scheduler remembers
-            return [client.submit(run_cell, task, pure=False) for task in itertools.islice(tasks, n)]
-
-        threads: Any = client.nthreads()  # a coroutine only where the client is asynchronous
-        running = as_completed(submit(max(1, sum(threads.values()))), loop=client.loop)
-        for future in running:
-            running.update(submit(1))
-            yield future.result()

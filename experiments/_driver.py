@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import math
 import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 
 from bbtheory import archive, cli, validate
 from bbtheory.catalog import Catalog
 from bbtheory.tables import format_table
 from experiments._cells import explain
+from experiments._cluster import NoClusterError, connected
+from experiments._cost import cost_table
 from experiments._show import readable
 from experiments._sweep import FailedError, Means, Sweep, UnfinishedError
 
@@ -36,13 +41,16 @@ def main(argv: Sequence[str] | None = None, package: str = "experiments") -> int
     add(
         "--cluster",
         metavar="ADDRESS",
-        help="run the cells on this Dask scheduler, whose workers import this checkout",
+        help="run the cells on this Dask scheduler, whose workers run this checkout and see its folders",
     )
     add("--time-limit", type=float, default=math.inf, metavar="S", help="start no cell that would end later")
     add("--data-root", metavar="D", help="folder of the measured data sets (default: $BBTHEORY_DATA)")
     add("--results", type=Path, default=archive.RESULTS, metavar="D", help="the archive (default: results)")
     add("--force", action="store_true", help="run anew what is there already")
     add("--show", action="store_true", help="print the records that are there, run nothing")
+    add(
+        "--cost", action="store_true", help="print what they took, and would on --jobs N workers; run nothing"
+    )
     return cli.run(parser, lambda args: _body(args, Catalog(package)), argv)
 
 
@@ -53,6 +61,8 @@ def _body(args: argparse.Namespace, catalog: Catalog) -> int:
         return cli.ANSWERED
     if args.show:
         return _show(catalog, names, args.results, args.preset)
+    if args.cost:
+        return _cost(catalog, names, args)
     preset = args.preset or "cpu"
     for name in () if "all" in args.names else names:
         if preset not in (has := _presets(catalog, name)):
@@ -60,6 +70,15 @@ def _body(args: argparse.Namespace, catalog: Catalog) -> int:
     if args.cluster is not None and importlib.util.find_spec("distributed") is None:
         return _fail("--cluster needs dask.distributed: pip install 'bbtheory[cluster]'")
     means = _means(args)
+    try:
+        with nullcontext() if args.cluster is None else connected(args.cluster) as client:
+            return _run(catalog, names, preset, dataclasses.replace(means, client=client), args.force)
+    except NoClusterError as reason:
+        return _fail(f"--cluster: {reason}")
+
+
+def _run(catalog: Catalog, names: list[str], preset: str, means: Means, force: bool) -> int:
+    """Run the named experiments under one preset; what is missing in one leaves the others alone."""
     status = cli.ANSWERED
     for name in names:
         try:
@@ -67,11 +86,13 @@ def _body(args: argparse.Namespace, catalog: Catalog) -> int:
                 print(f"{name}: has no preset {preset}, left out", file=sys.stderr)
                 continue
             sweep = Sweep(catalog, name, preset, means)
-            print(f"{name}  {preset}  {sweep.run(args.force)}  {_short(sweep.path)}", flush=True)
+            print(f"{name}  {preset}  {sweep.run(force)}  {_short(sweep.path)}", flush=True)
         except UnfinishedError as reason:
             print(f"{name}: {reason}", file=sys.stderr)
         except FailedError as reason:
             status = _fail(f"{name}: {reason}")
+        except NoClusterError:
+            raise
         except Exception as error:
             status = _fail(f"{name}: {explain(error)}")
     return status
@@ -86,7 +107,7 @@ def _means(args: argparse.Namespace) -> Means:
         args.results.resolve(),
         Path(data_root).resolve() if data_root else None,
         validate.integer("--jobs", args.jobs, "[1, inf)"),
-        args.cluster,
+        None,
         time.monotonic() + args.time_limit,
     )
 
@@ -111,7 +132,26 @@ def _listing(catalog: Catalog, results: Path) -> str:
 
 def _show(catalog: Catalog, names: list[str], results: Path, preset: str | None) -> int:
     """Print the named experiments' records: of one preset, or of the best that is there."""
-    status = cli.ANSWERED
+    found, status = _present(catalog, names, results, preset)
+    for _, record in found:
+        print(readable(record))
+    return status
+
+
+def _cost(catalog: Catalog, names: list[str], args: argparse.Namespace) -> int:
+    """Print what the named experiments' records took."""
+    jobs = validate.integer("--jobs", args.jobs, "[1, inf)")
+    found, status = _present(catalog, names, args.results, args.preset)
+    if found:
+        print(cost_table(found, sorted({2, 16, jobs} - {1})))
+    return status
+
+
+def _present(
+    catalog: Catalog, names: list[str], results: Path, preset: str | None
+) -> tuple[list[tuple[ModuleType, archive.Archived]], int]:
+    """Return each experiment's best record, or that of a preset; say on stderr which have none."""
+    found, status = [], cli.ANSWERED
     for name in names:
         try:
             module = catalog.load(name)
@@ -120,11 +160,11 @@ def _show(catalog: Catalog, names: list[str], results: Path, preset: str | None)
             status = _fail(f"{name}: {error}")
             continue
         if there:
-            print(readable(there[0]))
+            found.append((module, there[0]))
         else:
             wanted = f" --preset {preset}" if preset else ""
             print(f"{name}: no record yet: python -m experiments {name}{wanted}", file=sys.stderr)
-    return status
+    return found, status
 
 
 def _fail(message: object) -> int:

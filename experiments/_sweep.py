@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from bbtheory.catalog import Catalog
 from bbtheory.provenance import provenance
 from bbtheory.records import Record
 from experiments._cells import FAILED, STOPPED, Outcome, Task, cell_type, describe, spread
+from experiments._cluster import spread_on
 
 
 class UnfinishedError(Exception):
@@ -31,12 +32,12 @@ class FailedError(Exception):
 
 @dataclass(frozen=True)
 class Means:
-    """What a run may use; ``deadline`` is a time of time.monotonic()."""
+    """What a run may use: a client of a Dask cluster or None, ``deadline`` is a time of time.monotonic()."""
 
     results: Path
     data_root: Path | None
     jobs: int
-    cluster: str | None
+    client: Any
     deadline: float
 
 
@@ -137,7 +138,7 @@ class Sweep:
                 yield task
 
         with tqdm(total=len(cells), initial=len(kept), desc=self.name, disable=None, bar_format=_BAR) as bar:
-            for outcome in spread(due(), self.means.jobs, self.means.cluster, bar.update):
+            for outcome in self._spread(due(), bar.update):
                 if outcome.status == OK:
                     kept[outcome.task.path] = self._keep(outcome)
                     seconds.append(outcome.provenance["seconds"])
@@ -157,6 +158,11 @@ class Sweep:
                 f"time limit: {len(kept)} of {len(cells)} cells are done; run it again to go on"
             )
         return None
+
+    def _spread(self, tasks: Iterator[Task], on_share: Callable[[float], object]) -> Iterator[Outcome]:
+        if self.means.client is None:
+            return spread(tasks, self.means.jobs, on_share)
+        return spread_on(self.means.client, tasks)
 
     def _keep(self, outcome: Outcome) -> Archived:
         """Write a finished cell and read it back, so that a resumed sweep collects the very same."""

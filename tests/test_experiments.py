@@ -21,6 +21,7 @@ from bbtheory.catalog import Catalog
 from bbtheory.layout import lay_out, timed
 from bbtheory.records import Record, same
 from experiments._cells import SavedProgress, Task, run_cell
+from experiments._cost import makespan
 from experiments._driver import main
 from experiments._show import texts
 from experiments.protocol import NotRun, Progress
@@ -470,6 +471,43 @@ def test_show(tmp_path, capsys):
     assert "40 of 1000 rows" in out
     assert toy(tmp_path, "peerless", "--show") == 0
     assert "no record yet: python -m experiments peerless" in capsys.readouterr().err
+
+
+def test_cost(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TOY_NAP", "0.01")  # 0.05 s a cell at least
+    assert toy(tmp_path, "walk", "lump", "--preset", "smoke") == 0
+    before = files(tmp_path)
+    capsys.readouterr()
+    assert toy(tmp_path, "walk", "lump", "peerless", "--cost", "--jobs", "5") == 0
+    out, err = capsys.readouterr()
+    header, walk, lump, *_ = out.splitlines()
+    assert header.split()[-3:] == ["full:", "cells", "core-h"]
+    assert "min on 5" in header
+    name, preset, n, mean, longest, *_, n_full, _ = walk.split()
+    assert (name, preset, n, n_full) == ("walk", "smoke", "2", "4")
+    assert 0.05 <= float(mean) <= float(longest)
+    assert lump.split()[:3] == ["lump", "smoke", "1"]
+    assert "2 records" in out
+    assert "peerless: no record yet" in err
+    assert files(tmp_path) == before
+
+
+def test_cost_extrapolates_the_same_settings_only(tmp_path, monkeypatch, capsys):
+    walk = TOYS.load("walk")
+    assert toy(tmp_path, "walk", "--preset", "smoke") == 0
+    for full, last in ((walk.Config(seeds=tuple(range(9))), "0"), (walk.Config(n_steps=7), "larger")):
+        monkeypatch.setattr(walk, "Config", lambda full=full: full)
+        capsys.readouterr()
+        assert toy(tmp_path, "walk", "--cost") == 0
+        assert capsys.readouterr().out.splitlines()[1].split()[-1] == last
+
+
+@pytest.mark.parametrize(
+    ("seconds", "workers", "expected"),
+    [([2, 1, 1, 1], 1, 5), ([2, 1, 1, 1], 2, 3), ([1, 1, 1, 3], 2, 4), ([5, 1, 1], 3, 5), ([5, 1], 9, 5)],
+)
+def test_makespan(seconds, workers, expected):
+    assert makespan(seconds, workers) == expected
 
 
 @dataclass(frozen=True, eq=False)

@@ -55,7 +55,7 @@ TABLE = (
     Row(("bbtheory/provenance.py", "bbtheory/archive.py"), BASE, ("numpy",)),
     Row(("bbtheory/cli.py", "bbtheory/catalog.py", "bbtheory/layout.py"), BASE, ("numpy",)),
     Row(("bbtheory/plots.py",), (*BASE, "theory", "fit"), ("numpy", "matplotlib", "cycler")),
-    Row(("bbtheory/solve/*",), (*FACE, "theory", "schedules", "solve"), ("numpy",)),
+    Row(("bbtheory/solve/*",), (*FACE, "theory", "schedules", "solve"), ("numpy", "tqdm")),
     Row(("bbtheory/report/*",), (*DRIVER, "report"), ("numpy",)),
     Row(
         ("bbtheory/theory/derivations*", "bbtheory/theory/derivations/*"),

@@ -37,6 +37,11 @@ def _parser() -> argparse.ArgumentParser:
         "count, layer, budget), FILE.npy or - (default 1:32)",
     )
     add("--joint", action="store_true", help="one budget and one beta for all layers together")
+    add(
+        "--chunked",
+        action="store_true",
+        help="read FILE.npy chunk by chunk, for populations larger than memory; --output FILE.npy",
+    )
     add("--lower", type=float, default=0.0, metavar="A", help="least on-rate a unit may have (default 0)")
     add("--upper", type=float, default=1.0, metavar="A", help="largest on-rate a unit may have (default 1)")
     add("--on-rate", metavar="SPEC", help="measured on-rates (column on_rate): solve for degrees instead")
@@ -71,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--interval", type=int, metavar="DELTA", help="recommend: steps between refreshes, if fixed already")
     add("--ema-decay", type=float, metavar="D", help="recommend: EMA decay per step, if fixed already")
     add("--json", action="store_true", help="print one JSON object")
-    add("--output", metavar="FILE.csv", help="write one row per unit")
+    add("--output", metavar="FILE.csv", help="write one row per unit (with --chunked: FILE.npy of on-rates)")
     add("--plot", metavar="FILE", help="draw to FILE.png, .pdf or .svg")
     return parser
 
@@ -89,7 +94,9 @@ def _solve(args: argparse.Namespace) -> int:
     elif args.on_rate is None:
         raise ValueError("--on-rate must be given with --recommend")
     if args.on_rate is not None:
-        _refuse(args, "--on-rate", fan_out=None, budget=None, joint=False, lower=0.0, upper=1.0)
+        _refuse(
+            args, "--on-rate", fan_out=None, budget=None, joint=False, chunked=False, lower=0.0, upper=1.0
+        )
         if args.recommend:
             _refuse(args, "--recommend", d0=None, integer=False, rule="balance")
             from bbtheory.solve.recommendation import answer_recommendation
@@ -102,6 +109,11 @@ def _solve(args: argparse.Namespace) -> int:
         args, "fan-outs (it needs --on-rate)",
         density=None, d0=None, min_degree=None, max_degree=None, integer=False, rule="balance",
     )  # fmt: skip
+    if args.chunked:
+        _refuse(args, "--chunked", joint=False, plot=None)
+        from bbtheory.solve.chunked import answer_chunked
+
+        return answer_chunked(args)
     return answer_on_rates(args)
 
 

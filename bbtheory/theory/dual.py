@@ -10,6 +10,7 @@ fused into one compiled loop, for populations large enough to pay for loading nu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -114,11 +115,34 @@ def solve_rows(
     weight = y if count is None else y * count
     n_units = np.broadcast_to(y.shape[1] if count is None else count.sum(), target.shape)
     floor = np.zeros_like(target) if lower is None else (weight * lower).sum(axis=1)
-    low = np.zeros_like(target)
-    high = bracket(n_units, target, floor)
     total = weight.sum(axis=1)
     with np.errstate(all="ignore"):
         guess = first_guess(n_units, total, np.minimum(target, 0.499 * total))
+
+    def measure(rows: np.ndarray, beta: np.ndarray) -> tuple[np.ndarray, ...]:
+        bounds = [b if b is None or b.ndim < 2 else b[rows] for b in (lower, upper)]
+        return moments(y[rows], beta, count, *bounds)
+
+    return find_roots(measure, target, guess, bracket(n_units, target, floor))
+
+
+def find_roots(
+    measure: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]],
+    target: np.ndarray,
+    guess: np.ndarray,
+    high: np.ndarray,
+) -> DualRoot:
+    """Find S(beta) = target in (0, high) for every row; each row's root is where it was last measured.
+
+    Parameters
+    ----------
+    measure : callable
+        (rows, their betas) -> `moments` of these rows.
+    target : (n_rows,) scaled budgets > 0
+    guess : (n_rows,) where to start
+    high : (n_rows,) betas beyond the roots
+    """
+    low, high = np.zeros_like(target), high.copy()
     beta = np.clip(guess, 0.0, high)
     converged = np.zeros(target.shape, dtype=bool)
     active = np.arange(target.size)
@@ -126,8 +150,7 @@ def solve_rows(
     while active.size and iteration < MAX_ITERATIONS:
         iteration += 1
         here, goal = beta[active], target[active]
-        bounds = [b if b is None or b.ndim < 2 else b[active] for b in (lower, upper)]
-        s, s1, s2, s3 = moments(y[active], here, count, *bounds)
+        s, s1, s2, s3 = measure(active, here)
         excess = s - goal
         done = np.abs(excess) <= goal * SUM_TOLERANCE + here * s1 * BETA_TOLERANCE
         low[active] = np.where(excess > 0, here, low[active])

@@ -17,12 +17,12 @@ from bbtheory.theory.dual import BETA_TOLERANCE, MAX_ITERATIONS, PATIENCE, SUM_T
 from bbtheory.theory.population import BLOCK
 
 # sums may be reordered into vector lanes, products fused; NaN and infinities keep their meaning
-_FAST = {"reassoc", "contract", "nsz"}
+FAST = {"reassoc", "contract", "nsz"}
 
 _LOG2_E = 1.4426950408889634
-_LN2_HIGH = 0.693147180369123816490  # the upper bits of ln 2: times any exponent exact
-_LN2_LOW = 1.90821492927058770002e-10
-_ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which the low bits then hold
+LN2_HIGH = 0.693147180369123816490  # the upper bits of ln 2: times any exponent exact
+LN2_LOW = 1.90821492927058770002e-10
+ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it rounds to an integer, which the low bits then hold
 _UNDERFLOW = 750.0  # e^-750 is below the smallest subnormal float64
 
 # Sums run in blocks, the blocks' sums compensated: one long sum of a million equal terms is off by 1e-13.
@@ -41,7 +41,9 @@ _CORRECTABLE = 4e-6
 
 
 @intrinsic
-def _as_float(typing_context, bits=None):  # pragma: no cover - compiled
+def as_float(typing_context, bits=None):  # pragma: no cover - compiled
+    """Return the float64 of 64 bits."""
+
     def generate(context, builder, signature, args):
         return builder.bitcast(args[0], ir.DoubleType())
 
@@ -49,7 +51,9 @@ def _as_float(typing_context, bits=None):  # pragma: no cover - compiled
 
 
 @intrinsic
-def _as_bits(typing_context, number=None):  # pragma: no cover - compiled
+def as_bits(typing_context, number=None):  # pragma: no cover - compiled
+    """Return the bits of a float64."""
+
     def generate(context, builder, signature, args):
         return builder.bitcast(args[0], ir.IntType(64))
 
@@ -62,9 +66,9 @@ def _as_bits(typing_context, number=None):  # pragma: no cover - compiled
 def exp_minus(x):
     """e^-x for x >= 0 to 1 ulp, subnormals included, in arithmetic that vectorises."""
     x = min(x, _UNDERFLOW)
-    shifted = _ROUND - x * _LOG2_E
-    n = shifted - _ROUND
-    r = (-x - n * _LN2_HIGH) - n * _LN2_LOW  # |r| <= ln(2)/2
+    shifted = ROUND - x * _LOG2_E
+    n = shifted - ROUND
+    r = (-x - n * LN2_HIGH) - n * LN2_LOW  # |r| <= ln(2)/2
     # (e^r - 1 - r)/r^2 interpolated at ten Chebyshev nodes: e^r to 1.3e-17
     p = 2.51003758422237e-08
     p = p * r + 2.7620075892548164e-07
@@ -77,25 +81,25 @@ def exp_minus(x):
     p = p * r + 0.16666666666666669
     p = p * r + 0.5
     p = p * (r * r) + r + 1.0
-    exponent = _as_bits(shifted) - _as_bits(_ROUND)
+    exponent = as_bits(shifted) - as_bits(ROUND)
     half = exponent >> 1  # 2^n in two factors reaches the subnormals
-    return p * _as_float((half + 1023) << 52) * _as_float((exponent - half + 1023) << 52)
+    return p * as_float((half + 1023) << 52) * as_float((exponent - half + 1023) << 52)
 
 
 @njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 def exp_minus_roughly(x):
     """e^-x for x >= 0 to 8e-9, flat beyond x = 708: what a search needs, in fewer operations."""
     x = min(x, 708.0)
-    shifted = _ROUND - x * _LOG2_E
-    n = shifted - _ROUND
-    r = (-x - n * _LN2_HIGH) - n * _LN2_LOW
+    shifted = ROUND - x * _LOG2_E
+    n = shifted - ROUND
+    r = (-x - n * LN2_HIGH) - n * LN2_LOW
     p = 0.0013926176127402982  # as above, at five nodes
     p = p * r + 0.008363173080491618
     p = p * r + 0.041666554662005695
     p = p * r + 0.16666577025562093
     p = p * r + 0.5
     p = p * (r * r) + r + 1.0
-    return p * _as_float((_as_bits(shifted) - _as_bits(_ROUND) + 1023) << 52)
+    return p * as_float((as_bits(shifted) - as_bits(ROUND) + 1023) << 52)
 
 
 _step = njit(inline="always", error_model="numpy")(dual.step)
@@ -103,7 +107,7 @@ _bracket = njit(inline="always", error_model="numpy")(dual.bracket)
 _first_guess = njit(inline="always", error_model="numpy")(dual.first_guess)
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _totals(c, scale, count, lower, upper):
     """Number of units, sum of y, traffic at beta = 0 and at the lower bounds; roughly, for a first guess."""
     n = total = free = floor = 0.0
@@ -120,7 +124,7 @@ def _totals(c, scale, count, lower, upper):
     return n, total, free, floor
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _moments_of_block(c, scale, beta, count, lower, upper):
     s = s1 = s2 = s3 = 0.0
     for j in range(c.size):
@@ -143,7 +147,7 @@ def _moments_of_block(c, scale, beta, count, lower, upper):
     return s, s1, s2, s3
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _fill_of_block(c, scale, beta, count, lower, upper, on_rate):
     s = s1 = s2 = 0.0
     for j in range(c.size):
@@ -164,7 +168,7 @@ def _fill_of_block(c, scale, beta, count, lower, upper, on_rate):
     return s, s1, s2
 
 
-@njit(cache=True, error_model="numpy", fastmath=_FAST)
+@njit(cache=True, error_model="numpy", fastmath=FAST)
 def _correct_of_block(c, scale, change, count, lower, upper, on_rate):
     s = 0.0
     for j in range(c.size):
@@ -188,7 +192,7 @@ def _part(values, start):
 
 
 @njit(cache=True, error_model="numpy")
-def _add(total, lost, term):
+def add(total, lost, term):
     """Compensated addition: return the rounded sum and what rounding has lost so far (Neumaier)."""
     new = total + term
     small, large = (term, total) if abs(total) >= abs(term) else (total, term)
@@ -202,7 +206,7 @@ def _moments(c, scale, beta, count, lower, upper):
     for start in range(0, c.size, _BLOCK):
         w, lo, hi = _part(count, start), _part(lower, start), _part(upper, start)
         parts = _moments_of_block(c[start : start + _BLOCK], scale, beta, w, lo, hi)
-        s, lost = _add(s, lost, parts[0])
+        s, lost = add(s, lost, parts[0])
         s1, s2, s3 = s1 + parts[1], s2 + parts[2], s3 + parts[3]
     return s + lost, s1, s2, s3
 
@@ -215,7 +219,7 @@ def _fill(c, scale, beta, count, lower, upper, on_rate):
         w, lo, hi = _part(count, start), _part(lower, start), _part(upper, start)
         out = on_rate[start : start + _BLOCK]
         parts = _fill_of_block(c[start : start + _BLOCK], scale, beta, w, lo, hi, out)
-        s, lost = _add(s, lost, parts[0])
+        s, lost = add(s, lost, parts[0])
         s1, s2 = s1 + parts[1], s2 + parts[2]
     return s + lost, s1, s2
 
@@ -227,7 +231,7 @@ def _correct(c, scale, change, count, lower, upper, on_rate):
     for start in range(0, c.size, _BLOCK):
         w, lo, hi = _part(count, start), _part(lower, start), _part(upper, start)
         out = on_rate[start : start + _BLOCK]
-        s, lost = _add(s, lost, _correct_of_block(c[start : start + _BLOCK], scale, change, w, lo, hi, out))
+        s, lost = add(s, lost, _correct_of_block(c[start : start + _BLOCK], scale, change, w, lo, hi, out))
     return s + lost
 
 

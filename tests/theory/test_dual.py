@@ -101,7 +101,7 @@ def test_sums_of_many_equal_units_keep_their_digits():
 def test_compensated_addition_keeps_what_rounding_loses():
     total, lost = 0.0, 0.0
     for term in (1.0, 1e16, 1.0, -1e16):
-        total, lost = dual_kernel._add(total, lost, term)
+        total, lost = dual_kernel.add(total, lost, term)
     assert total + lost == 2.0
     assert (1.0 + 1e16) + 1.0 - 1e16 != 2.0
 
