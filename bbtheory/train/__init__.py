@@ -29,13 +29,18 @@ _EXPORTS = {
     "Processes": "distributed",
     "RigL": "dynamic",
     "SET": "dynamic",
+    "Flow": "flow",
     "History": "history",
+    "Hyperflux": "hyperflux",
     "train_epochs": "loop",
     "NonFiniteError": "masked_model",
     "measure_model": "measurement",
     "UnitTable": "measurement",
     "lenet_300_100": "models",
     "mlp": "models",
+    "FollowTrajectory": "pressure",
+    "PressureRule": "pressure",
+    "Setting": "pressure",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -79,7 +84,9 @@ if TYPE_CHECKING:
     from .distributed import alone as alone
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
+    from .flow import Flow as Flow
     from .history import History as History
+    from .hyperflux import Hyperflux as Hyperflux
     from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
     from .measurement import UnitTable as UnitTable
@@ -87,6 +94,9 @@ if TYPE_CHECKING:
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
     from .packs import MissingDataError as MissingDataError
+    from .pressure import FollowTrajectory as FollowTrajectory
+    from .pressure import PressureRule as PressureRule
+    from .pressure import Setting as Setting
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks

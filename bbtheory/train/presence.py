@@ -1,0 +1,358 @@
+"""One weight and its presence t: theta = w H(t), present where t >= 0, and the gradient that moves t.
+
+The parameter holds theta in every forward and backward pass, the values of absent weights lie aside, so that
+presence costs the model nothing. The hook of `MaskedWeight` sees dL/dtheta whole, absent weights included,
+before it is masked, clipped or summed over processes: there the product w dL/dtheta is taken for t, and
+w is left with H(t) dL/dtheta. While an optimizer steps, the parameter holds w itself: weight decay and
+momentum act on absent weights as on others.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from bbtheory.train.flow import Flow
+from bbtheory.train.masking import MaskedWeight, _flat
+from bbtheory.train.optimizers import OptimizerWatch
+from bbtheory.train.sharding import whole
+
+KAPPA = 0.25  # dH/dt, the constant of the authors' code: the largest slope of a logistic function
+GATES = ("constant", "sigmoid")
+
+
+class PresentWeight(MaskedWeight):
+    """A weight whose mask is H(t).
+
+    Attributes
+    ----------
+    t : tensor
+        Presence, in the shape of the weight; float32 where weights are of half precision.
+    moments : tuple of tensor
+        What the optimizer of t remembers.
+    pulled : tensor
+        w dL/dtheta, summed since the last step where ``is_pulled``.
+    held : bool
+        Whether absent weights keep their values, out of the optimizer's reach.
+    shown : bool
+        Whether the parameter holds w in place of theta: while an optimizer steps, until `move`.
+    healthy : bool
+        Whether every product in ``pulled`` is known to be finite.
+    """
+
+    def __init__(self, name: str, owners: Sequence[tuple[nn.Module, str]], **settings: Any):
+        super().__init__(name, owners, **settings)
+        weight = self.parameter
+        self.t = torch.zeros(weight.shape, dtype=_precise(weight.dtype), device=weight.device)
+        self.moments: tuple[torch.Tensor, ...] = ()
+        self.pulled = torch.zeros_like(self.t)
+        self.is_pulled = False
+        self.held = False
+        self.shown = False
+        self.healthy = True
+        self._fresh = True
+        self._arrival: Any = None
+
+    def start(self, low: float, high: float, n_moments: int, generator: torch.Generator) -> None:
+        """Draw t from a uniform distribution, and forget all moments."""
+        draw = torch.rand(self.t.shape, generator=generator, dtype=torch.float64)
+        self.t.copy_(low + (high - low) * draw)
+        self.moments = tuple(torch.zeros_like(self.t) for _ in range(n_moments))
+        self._present()
+
+    # -- where the values of absent weights are
+
+    @torch.no_grad()
+    def show(self) -> None:
+        """Let the parameter hold w, that an optimizer may act on all of it."""
+        if not self.shown and not self.held:
+            self.parameter.data.add_(self._stored)
+            self.shown = True
+
+    @torch.no_grad()
+    def hide(self) -> None:
+        """Let the parameter hold theta again."""
+        if self.shown:
+            self._split()
+
+    @property
+    def _stored(self) -> torch.Tensor:
+        """The values of absent weights."""
+        assert self.dormant is not None
+        return self.dormant
+
+    def _split(self) -> None:
+        """Part w, which the parameter holds, by the mask."""
+        weight = self.parameter.data
+        torch.mul(weight, 1 - self._factor(), out=self._stored)
+        weight.mul_(self._factor())
+        self.shown = False
+
+    @torch.no_grad()
+    def _present(self) -> None:
+        """Follow t, which was written."""
+        self.show()
+        if self.held:
+            self.parameter.data.add_(self._stored)
+        torch.ge(self.t, 0, out=self.mask)
+        self._split()
+
+    @torch.no_grad()
+    def project(self, mask: torch.Tensor) -> None:
+        """Take a mask, and move t where it says otherwise, to the nearest number that does not."""
+        least = -torch.finfo(self.t.dtype).tiny
+        self.t.masked_fill_(mask & (self.t < 0), 0.0).masked_fill_(~mask & (self.t >= 0), least)
+        self._present()
+
+    # -- the gradient of t
+
+    @torch.no_grad()
+    def _mask_gradient(self, weight: torch.Tensor) -> None:
+        gradient = weight.grad
+        if gradient is None:
+            return
+        if self.shown:
+            raise ValueError(
+                f"step() of Hyperflux must follow every step of the optimizer, got a backward pass of "
+                f"{self.name!r} between the two"
+            )
+        if self.mask.device != gradient.device:  # the model was moved after Hyperflux was made
+            self.follow()
+        more = self.is_pulled and not self._fresh
+        if self._runs_compiled(gradient):
+            from bbtheory.train import presence_kernel
+
+            take = presence_kernel.pull_more if more else presence_kernel.pull
+            arrays = (gradient, weight, self._stored, self._factor(), self.pulled)
+            healthy = bool(take(*map(_flat, arrays)))
+            self.healthy = healthy and (self.healthy or not more)
+        else:
+            # a product of two halves need not be a half
+            product = (weight.detach() + self._stored).to(self.t.dtype) * gradient
+            if more:
+                product.add_(self.pulled.masked_fill_(self.mask, 0.0))
+            self.pulled.copy_(product)
+            gradient.mul_(self._factor())
+        self.is_pulled = True
+        self._fresh = False
+
+    def _before_arrival(self, gradient: torch.Tensor) -> None:
+        """Note whether the gradient that comes is the first since it was set to None."""
+        self._fresh = self.parameter.grad is None
+
+    def drop(self) -> None:
+        """Forget what was pulled: its step was not made."""
+        self.is_pulled, self.healthy = False, True
+
+    def is_finite(self) -> bool:
+        """Whether what was pulled is finite; it is looked through where that is not known."""
+        if not self.is_pulled:
+            return True
+        if not self._runs_compiled(self.pulled):
+            self.healthy = bool(whole(torch.isfinite(self.pulled).all()))
+        return self.healthy
+
+    def gain(self) -> float:
+        """By what the gradient was divided after it was taken, read off the weight of the largest product."""
+        gradient = self.parameter.grad
+        if not self.is_pulled or gradient is None:
+            return 1.0
+        product = (self.parameter.detach() * gradient).to(self.t.dtype).flatten()
+        i = int(product.abs().argmax())
+        return float(self.pulled.flatten()[i] / product[i]) if float(product[i]) else 1.0
+
+    # -- a step
+
+    @torch.no_grad()
+    def move(self, flow: Flow, lr: float, number: int, scale: float, push: float, gate: str) -> None:
+        """Step t along H'(t) w dL/dtheta + push, and let the parameter hold theta of the new t.
+
+        Parameters
+        ----------
+        flow : Flow
+        lr : float
+        number : int
+            Of the step, >= 1.
+        scale : float
+            What ``pulled`` has to be multiplied by: 1 over the loss scale and the number of processes.
+        push : float
+            gamma/N.
+        gate : {"constant", "sigmoid"}
+        """
+        if self.held:
+            self.enforce()  # what the optimizer did to absent weights
+            self.parameter.data.add_(self._stored)
+        self.show()
+        if not self.is_pulled:
+            self.pulled.zero_()
+        weight = self.parameter.data
+        if gate == "constant" and self._runs_compiled(weight):
+            self._move_compiled(flow, lr, number, KAPPA * scale, push)
+        else:
+            if gate == "constant":
+                gradient = self.pulled.mul_(KAPPA * scale).add_(push)
+            else:
+                s = torch.sigmoid(self.t)
+                gradient = self.pulled.mul_(scale).add_(push).mul_(s.mul_(1.0 - s))
+            flow.update(self.t, self.moments, gradient, lr, number)
+            torch.ge(self.t, 0, out=self.mask)
+            self._split()
+        self.shown = False
+        self.drop()
+
+    def _move_compiled(self, flow: Flow, lr: float, number: int, slope: float, push: float) -> None:
+        from bbtheory.train import presence_kernel
+
+        parts = (self.pulled, self.parameter.data, self._stored, self._factor())
+        arrays = [_flat(part) for part in parts]
+        t = _flat(self.t)
+        kind = t.dtype.type
+        if flow.rule == "adam":
+            step, root = flow.adam_step(lr, number)
+            numbers = (slope, push, *flow.betas, step, root, flow.eps)
+            moments = [_flat(m) for m in self.moments]
+            presence_kernel.adam(t, *moments, *arrays, *map(kind, numbers))
+        else:
+            velocity = _flat(self.moments[0]) if self.moments else arrays[0]
+            presence_kernel.sgd(t, velocity, *arrays, *map(kind, (slope, push, flow.momentum, lr)))
+
+    def _runs_compiled(self, values: torch.Tensor) -> bool:
+        return (
+            self._compiled(values)
+            and values.dtype == self.t.dtype
+            and self._stored.is_contiguous()
+            and self._stored.dtype == values.dtype
+            and self.t.device.type == "cpu"
+        )
+
+    # -- hooks
+
+    def follow(self) -> None:
+        """Follow the parameter to its device and type."""
+        super().follow()
+        weight = self.parameter
+        device, kind = weight.device, _precise(weight.dtype)
+        if self.t.device != device or self.t.dtype != kind:
+            self.t, self.pulled = self.t.to(device, kind), self.pulled.to(device, kind)
+            self.moments = tuple(m.to(device, kind) for m in self.moments)
+
+    def attach(self) -> bool:
+        """See `MaskedWeight.attach`."""
+        new = super().attach()
+        if new:
+            self._arrival = self.parameter.register_hook(self._before_arrival)
+        return new
+
+    def detach(self) -> None:
+        """See `MaskedWeight.detach`."""
+        super().detach()
+        if self._arrival is not None:
+            self._arrival.remove()
+        self._arrival = None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the weight gets gradients; without them t stays."""
+        return self.parameter.requires_grad
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the hooks behind."""
+        return super().__getstate__() | {"_arrival": None}
+
+
+class ShowingWatch(OptimizerWatch):
+    """An `OptimizerWatch` that lets weights hold w while an optimizer steps, and theta in its closure.
+
+    Attributes
+    ----------
+    scaler : torch.amp.GradScaler or None
+    scale : float
+        Its scale at the last step: it may change before presence moves.
+    """
+
+    weights: list[PresentWeight]  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(self, weights: Iterable[Any], optimizer: torch.optim.Optimizer | None = None):
+        self.scaler: torch.amp.GradScaler | None = None  # pyright: ignore[reportPrivateImportUsage]
+        self.scale = 1.0
+        self._is_scale_checked = False
+        self._close_showing: Callable[[], Any] | None = None
+        super().__init__(weights, optimizer)
+
+    def open(self) -> None:
+        """See `OptimizerWatch.open`."""
+        super().open()
+        me = weakref.ref(self)
+
+        def before_step(optimizer: Any, args: Any, kwargs: Any) -> Any:
+            watch = me()
+            if watch is None or not watch._steps_ours(optimizer):
+                return None
+            return watch._begin(args, kwargs)
+
+        handle = register_optimizer_step_pre_hook(before_step)
+        self._close_showing = weakref.finalize(self, handle.remove)
+
+    def close(self) -> None:
+        """See `OptimizerWatch.close`."""
+        super().close()
+        if self._close_showing is not None:
+            self._close_showing()
+        self._close_showing = None
+
+    def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.scaler is not None:
+            self.scale = float(self.scaler.get_scale())
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if closure is None:
+            self._require_scaler()
+            self._show()
+            return None
+
+        def hidden(*given: Any, **named: Any) -> Any:
+            for weight in self.weights:
+                weight.hide()
+            try:
+                return closure(*given, **named)
+            finally:
+                self._show()
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": hidden}
+        return (args[0], hidden, *args[2:]), kwargs
+
+    def _show(self) -> None:
+        for weight in self.weights:
+            weight.show()
+
+    def _require_scaler(self) -> None:
+        """Look once whether gradients were scaled by a power of two, as a GradScaler does it."""
+        if self.scaler is not None or self._is_scale_checked:
+            return
+        self._is_scale_checked = True
+        gains = np.array([w.gain() for w in self.weights])
+        known = np.isfinite(gains) & (gains > 1.5)
+        power = np.round(np.log2(gains[known]))
+        if known.any() and bool((np.abs(gains[known] / 2.0**power - 1.0) < 1e-4).all()):  # halves: 3 digits
+            raise ValueError(
+                f"scaler must be given where a GradScaler scales the loss, got None and gradients "
+                f"{gains[known][0]:g} times too large: Hyperflux(model, ..., scaler=scaler)"
+            )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ShowingWatch:
+        """Watch the copied weights; the scaler is the copied one only where it was copied before."""
+        twin = super().__deepcopy__(memo)
+        twin.scaler = memo.get(id(self.scaler), self.scaler)
+        twin.scale = self.scale
+        return twin
+
+
+def _precise(kind: torch.dtype) -> torch.dtype:
+    """Type of t: a step of 1e-3 is lost in half precision."""
+    return kind if kind in (torch.float32, torch.float64) else torch.float32
