@@ -123,8 +123,10 @@ class Hyperflux(Pruner):
         )
         self.density = self.rule.target
         self.scaler = scaler
+        compiled = any(weight.is_compiled for weight in self.weights.values())
         for weight in self.weights.values():
             weight.held = self.absent == "held"
+            weight.is_compiled = compiled
             weight.start(*start, self.flow.n_moments, self.generator)
 
     # -- what presses
@@ -276,9 +278,8 @@ class Hyperflux(Pruner):
         for name, weight in self.weights.items():
             saved = state["presence"][name]
             weight.t.copy_(saved["t"])
-            weight.moments = tuple(
-                m.to(weight.t.device, weight.t.dtype, copy=True) for m in saved["moments"]
-            )
+            for moment, value in zip(weight.moments, saved["moments"], strict=True):
+                moment.copy_(value)
             weight.drop()
         self.rule.load_state_dict({k: v for k, v in state["rule"].items() if k != "kind"})
         self.setting = Setting(float(state["pressure"]), float(state["flow"]))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,12 +19,21 @@ from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from bbtheory.train.flow import Flow
-from bbtheory.train.masking import MaskedWeight, _flat
+from bbtheory.train.masking import _SMALL, MaskedWeight, _flat
 from bbtheory.train.optimizers import OptimizerWatch
-from bbtheory.train.sharding import whole
+from bbtheory.train.sharding import is_sharded, whole
 
 KAPPA = 0.25  # dH/dt, the constant of the authors' code: the largest slope of a logistic function
 GATES = ("constant", "sigmoid")
+
+
+class _Arrays(NamedTuple):
+    """Views of the memory of tensors, each on one axis."""
+
+    pointer: int  # to the parameter's memory, which a move of the model changes
+    t: np.ndarray
+    moments: tuple[np.ndarray, ...]
+    split: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]  # pulled, parameter, dormant, mask as bytes
 
 
 class PresentWeight(MaskedWeight):
@@ -44,6 +53,8 @@ class PresentWeight(MaskedWeight):
         Whether the parameter holds w in place of theta: while an optimizer steps, until `move`.
     healthy : bool
         Whether every product in ``pulled`` is known to be finite.
+    is_compiled : bool
+        Whether compiled loops are wanted: they take half a second to load.
     """
 
     def __init__(self, name: str, owners: Sequence[tuple[nn.Module, str]], **settings: Any):
@@ -56,14 +67,17 @@ class PresentWeight(MaskedWeight):
         self.held = False
         self.shown = False
         self.healthy = True
+        self.is_compiled = weight.numel() >= _SMALL
         self._fresh = True
         self._arrival: Any = None
+        self._memory: _Arrays | None = None
 
     def start(self, low: float, high: float, n_moments: int, generator: torch.Generator) -> None:
         """Draw t from a uniform distribution, and forget all moments."""
         draw = torch.rand(self.t.shape, generator=generator, dtype=torch.float64)
         self.t.copy_(low + (high - low) * draw)
         self.moments = tuple(torch.zeros_like(self.t) for _ in range(n_moments))
+        self._memory = None
         self._present()
 
     # -- where the values of absent weights are
@@ -71,9 +85,7 @@ class PresentWeight(MaskedWeight):
     @torch.no_grad()
     def show(self) -> None:
         """Let the parameter hold w, that an optimizer may act on all of it."""
-        if not self.shown and not self.held:
-            self.parameter.data.add_(self._stored)
-            self.shown = True
+        show_all([self])
 
     @torch.no_grad()
     def hide(self) -> None:
@@ -125,12 +137,12 @@ class PresentWeight(MaskedWeight):
         if self.mask.device != gradient.device:  # the model was moved after Hyperflux was made
             self.follow()
         more = self.is_pulled and not self._fresh
-        if self._runs_compiled(gradient):
+        arrays = self._arrays(weight)
+        if arrays is not None and gradient.is_contiguous() and gradient.dtype == self.t.dtype:
             from bbtheory.train import presence_kernel
 
             take = presence_kernel.pull_more if more else presence_kernel.pull
-            arrays = (gradient, weight, self._stored, self._factor(), self.pulled)
-            healthy = bool(take(*map(_flat, arrays)))
+            healthy = bool(take(_flat(gradient), *arrays.split))
             self.healthy = healthy and (self.healthy or not more)
         else:
             # a product of two halves need not be a half
@@ -138,13 +150,15 @@ class PresentWeight(MaskedWeight):
             if more:
                 product.add_(self.pulled.masked_fill_(self.mask, 0.0))
             self.pulled.copy_(product)
+            self.healthy = False  # not known
             gradient.mul_(self._factor())
         self.is_pulled = True
         self._fresh = False
 
     def _before_arrival(self, gradient: torch.Tensor) -> None:
         """Note whether the gradient that comes is the first since it was set to None."""
-        self._fresh = self.parameter.grad is None
+        hooked = self._hooked
+        self._fresh = hooked is None or hooked.grad is None
 
     def drop(self) -> None:
         """Forget what was pulled: its step was not made."""
@@ -152,11 +166,9 @@ class PresentWeight(MaskedWeight):
 
     def is_finite(self) -> bool:
         """Whether what was pulled is finite; it is looked through where that is not known."""
-        if not self.is_pulled:
-            return True
-        if not self._runs_compiled(self.pulled):
+        if self.is_pulled and not self.healthy:
             self.healthy = bool(whole(torch.isfinite(self.pulled).all()))
-        return self.healthy
+        return self.healthy or not self.is_pulled
 
     def gain(self) -> float:
         """By what the gradient was divided after it was taken, read off the weight of the largest product."""
@@ -191,9 +203,9 @@ class PresentWeight(MaskedWeight):
         self.show()
         if not self.is_pulled:
             self.pulled.zero_()
-        weight = self.parameter.data
-        if gate == "constant" and self._runs_compiled(weight):
-            self._move_compiled(flow, lr, number, KAPPA * scale, push)
+        arrays = self._arrays(self.parameter) if gate == "constant" else None
+        if arrays is not None:
+            self._move_compiled(arrays, flow, lr, number, KAPPA * scale, push)
         else:
             if gate == "constant":
                 gradient = self.pulled.mul_(KAPPA * scale).add_(push)
@@ -206,41 +218,55 @@ class PresentWeight(MaskedWeight):
         self.shown = False
         self.drop()
 
-    def _move_compiled(self, flow: Flow, lr: float, number: int, slope: float, push: float) -> None:
+    def _move_compiled(
+        self, arrays: _Arrays, flow: Flow, lr: float, number: int, slope: float, push: float
+    ) -> None:
         from bbtheory.train import presence_kernel
 
-        parts = (self.pulled, self.parameter.data, self._stored, self._factor())
-        arrays = [_flat(part) for part in parts]
-        t = _flat(self.t)
-        kind = t.dtype.type
+        kind = arrays.t.dtype.type
         if flow.rule == "adam":
             step, root = flow.adam_step(lr, number)
             numbers = (slope, push, *flow.betas, step, root, flow.eps)
-            moments = [_flat(m) for m in self.moments]
-            presence_kernel.adam(t, *moments, *arrays, *map(kind, numbers))
+            presence_kernel.adam(arrays.t, *arrays.moments, *arrays.split, *map(kind, numbers))
         else:
-            velocity = _flat(self.moments[0]) if self.moments else arrays[0]
-            presence_kernel.sgd(t, velocity, *arrays, *map(kind, (slope, push, flow.momentum, lr)))
+            velocity = arrays.moments[0] if arrays.moments else arrays.split[0]
+            presence_kernel.sgd(
+                arrays.t, velocity, *arrays.split, *map(kind, (slope, push, flow.momentum, lr))
+            )
 
-    def _runs_compiled(self, values: torch.Tensor) -> bool:
-        return (
-            self._compiled(values)
-            and values.dtype == self.t.dtype
-            and self._stored.is_contiguous()
-            and self._stored.dtype == values.dtype
-            and self.t.device.type == "cpu"
-        )
+    def _arrays(self, weight: torch.Tensor) -> _Arrays | None:
+        """The memory of everything here, for compiled loops; None where they cannot run or gain too little."""
+        pointer = weight.data_ptr()
+        if self._memory is None or self._memory.pointer != pointer:
+            parts = (weight, self._stored, self.pulled, self.t, *self.moments)
+            fits = self.is_compiled and all(
+                part.device.type == "cpu"
+                and part.dtype == self.t.dtype
+                and part.is_contiguous()
+                and not is_sharded(part)
+                for part in parts
+            )
+            if not fits:
+                return None
+            weight_, dormant, pulled, t, *moments = map(_flat, parts)
+            kept = _flat(self._factor())
+            self._memory = _Arrays(pointer, t, tuple(moments), (pulled, weight_, dormant, kept))
+        return None if torch.compiler.is_compiling() else self._memory
 
     # -- hooks
 
     def follow(self) -> None:
         """Follow the parameter to its device and type."""
+        before = self.mask, self.dormant
         super().follow()
+        if self.mask is not before[0] or self.dormant is not before[1]:
+            self._memory = None
         weight = self.parameter
         device, kind = weight.device, _precise(weight.dtype)
         if self.t.device != device or self.t.dtype != kind:
             self.t, self.pulled = self.t.to(device, kind), self.pulled.to(device, kind)
             self.moments = tuple(m.to(device, kind) for m in self.moments)
+            self._memory = None
 
     def attach(self) -> bool:
         """See `MaskedWeight.attach`."""
@@ -263,7 +289,17 @@ class PresentWeight(MaskedWeight):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the hooks behind."""
-        return super().__getstate__() | {"_arrival": None}
+        return super().__getstate__() | {"_arrival": None, "_memory": None}
+
+
+@torch.no_grad()
+def show_all(weights: Sequence[PresentWeight]) -> None:
+    """`PresentWeight.show` in one call for all."""
+    hidden = [w for w in weights if not w.shown and not w.held]
+    if hidden:
+        torch._foreach_add_([w.parameter.data for w in hidden], [w._stored for w in hidden])
+    for weight in hidden:
+        weight.shown = True
 
 
 class ShowingWatch(OptimizerWatch):
@@ -328,8 +364,7 @@ class ShowingWatch(OptimizerWatch):
         return (args[0], hidden, *args[2:]), kwargs
 
     def _show(self) -> None:
-        for weight in self.weights:
-            weight.show()
+        show_all(self.weights)
 
     def _require_scaler(self) -> None:
         """Look once whether gradients were scaled by a power of two, as a GradScaler does it."""

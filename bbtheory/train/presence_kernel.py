@@ -13,28 +13,30 @@ _FLAGS = {"reassoc", "contract", "nsz"}
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FLAGS)
-def pull(gradient, weight, dormant, kept, pulled):
+def pull(gradient, pulled, weight, dormant, kept):
     """Set pulled_i <- w_i g_i and mask the gradient; return whether every product is finite."""
-    health = gradient[0] * 0
+    real = gradient.dtype.type  # bytes times float32 would be float64, and slow
+    health = real(0)
     for i in range(gradient.size):
         g = gradient[i]
         product = (weight[i] + dormant[i]) * g
         pulled[i] = product
-        health += product * 0
-        gradient[i] = g * kept[i]
+        health += product * real(0)
+        gradient[i] = g * real(kept[i])
     return health == 0
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FLAGS)
-def pull_more(gradient, weight, dormant, kept, pulled):
-    """`pull` where a gradient has accumulated: it is whole at kept weights, and only the last one at cut ones."""
-    health = gradient[0] * 0
+def pull_more(gradient, pulled, weight, dormant, kept):
+    """`pull` for an accumulated gradient, which is whole at kept weights and only the last one at cut ones."""
+    real = gradient.dtype.type
+    health = real(0)
     for i in range(gradient.size):
         g = gradient[i]
-        product = (weight[i] + dormant[i]) * g + (pulled[i] if kept[i] == 0 else gradient[0] * 0)
+        product = (weight[i] + dormant[i]) * g + (real(0) if kept[i] else pulled[i])
         pulled[i] = product
-        health += product * 0
-        gradient[i] = g * kept[i]
+        health += product * real(0)
+        gradient[i] = g * real(kept[i])
     return health == 0
 
 
@@ -51,7 +53,7 @@ def adam(t, mean, square, pulled, weight, dormant, kept, slope, push, beta1, bet
         square[i] = v
         moved = t[i] - step * m / (np.sqrt(v) * root + eps)
         t[i] = moved
-        here = moved >= 0
+        here = moved >= zero
         w = weight[i]
         weight[i] = w if here else zero
         dormant[i] = zero if here else w
@@ -67,7 +69,7 @@ def sgd(t, velocity, pulled, weight, dormant, kept, slope, push, momentum, lr):
         velocity[i] = v
         moved = t[i] - lr * v
         t[i] = moved
-        here = moved >= 0
+        here = moved >= zero
         w = weight[i]
         weight[i] = w if here else zero
         dormant[i] = zero if here else w
