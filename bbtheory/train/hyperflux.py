@@ -16,7 +16,7 @@ from bbtheory.train.masked_model import NonFiniteError
 from bbtheory.train.presence import GATES, PresentWeight, ShowingWatch
 from bbtheory.train.pressure import PressureRule, Setting
 from bbtheory.train.pruner import Pruner
-from bbtheory.train.sharding import whole
+from bbtheory.train.sharding import is_sharded, whole
 from bbtheory.train.unit_report import PruningReport
 
 ABSENT = ("free", "held")
@@ -123,6 +123,9 @@ class Hyperflux(Pruner):
         )
         self.density = self.rule.target
         self.scaler = scaler
+        with self._or_removed():
+            if any(is_sharded(weight.mask) for weight in self.weights.values()):
+                raise ValueError("model must hold whole weights for Hyperflux, got sharded ones")
         compiled = any(weight.is_compiled for weight in self.weights.values())
         for weight in self.weights.values():
             weight.held = self.absent == "held"

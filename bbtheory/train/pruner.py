@@ -79,6 +79,8 @@ class Pruner(MaskedModel):
 
     uses_activity = False
     needs_gradient = False  # whether `choose` reads gradients of cut weights at a refresh
+    stopped = ""  # why training should end, said by a pruner that has nothing left to prune
+    scaler: Any = None  # the torch.amp.GradScaler that scales the loss, for pruners that read gradients
 
     def __init__(
         self,
