@@ -41,6 +41,7 @@ _EXPORTS = {
     "FollowTrajectory": "pressure",
     "PressureRule": "pressure",
     "Setting": "pressure",
+    "SteerDensity": "pressure",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from .pressure import FollowTrajectory as FollowTrajectory
     from .pressure import PressureRule as PressureRule
     from .pressure import Setting as Setting
+    from .pressure import SteerDensity as SteerDensity
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks

@@ -123,9 +123,6 @@ class Hyperflux(Pruner):
         )
         self.density = self.rule.target
         self.scaler = scaler
-        with self._or_removed():
-            if any(is_sharded(weight.mask) for weight in self.weights.values()):
-                raise ValueError("model must hold whole weights for Hyperflux, got sharded ones")
         compiled = any(weight.is_compiled for weight in self.weights.values())
         for weight in self.weights.values():
             weight.held = self.absent == "held"
@@ -309,6 +306,11 @@ class Hyperflux(Pruner):
         super().load_state_dict(state)
 
     # -- inside
+
+    def _attach_weights(self) -> bool:
+        if any(is_sharded(weight.parameter) for weight in self.weights.values()):
+            raise ValueError("model must hold whole weights for Hyperflux, got sharded ones")
+        return super()._attach_weights()
 
     def _pool(self) -> float:
         """Sum what pulls over processes, which is linear in their gradients; return how many they are."""
