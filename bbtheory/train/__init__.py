@@ -30,6 +30,11 @@ _EXPORTS = {
     "RigL": "dynamic",
     "SET": "dynamic",
     "Flow": "flow",
+    "estimate_flux": "flux_measurement",
+    "Flux": "flux_measurement",
+    "FluxMeasurement": "flux_measurement",
+    "LayerFlux": "flux_measurement",
+    "measure_flux": "flux_measurement",
     "History": "history",
     "Hyperflux": "hyperflux",
     "train_epochs": "loop",
@@ -86,6 +91,11 @@ if TYPE_CHECKING:
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
     from .flow import Flow as Flow
+    from .flux_measurement import Flux as Flux
+    from .flux_measurement import FluxMeasurement as FluxMeasurement
+    from .flux_measurement import LayerFlux as LayerFlux
+    from .flux_measurement import estimate_flux as estimate_flux
+    from .flux_measurement import measure_flux as measure_flux
     from .history import History as History
     from .hyperflux import Hyperflux as Hyperflux
     from .loop import train_epochs as train_epochs
