@@ -175,7 +175,7 @@ def _stepper(model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor) -> C
 def _as_published(
     model: nn.Module, name: str, x: torch.Tensor, y: torch.Tensor, config: Config
 ) -> Callable[[], Any]:
-    """Return a step of the authors' way: H(t) by an autograd function, its own Adam, the pressure in the loss."""
+    """Return a step of the authors' way: H(t) by autograd, an Adam for t, the pressure in the loss."""
     import torch
     from torch import nn
 

@@ -1,4 +1,4 @@
-"""Measured flux: how the gradient answers when a weight is removed, weight by weight, in four cases of sign."""
+"""Measured flux: how the gradient answers when a weight is removed, in four cases of sign."""
 
 from __future__ import annotations
 
@@ -82,19 +82,14 @@ class FluxMeasurement(Record):
 
     def __str__(self) -> str:
         """Return the layers as a table."""
-        head = [
-            "layer",
-            "present",
-            "absent",
-            *(f"absent {c}" for c in CASES),
-            *(f"present {c}" for c in CASES),
-        ]
+        head = ["layer", "present", "absent"]
+        head += [f"{state} {case}" for state in ("absent", "present") for case in CASES]
         head += ["absent > pressure", "present < pressure", "flux 5 %", "50 %", "95 %", "stderr"]
-        rows = [
-            [f.layer, f.n_present, f.n_absent, *f.absent_cases, *f.present_cases, f.absent_above]
-            + [f.present_below, f.present_low, f.present_median, f.present_high, f.stderr]
-            for f in self.layers
-        ]
+        rows = []
+        for f in self.layers:
+            counts = [f.layer, f.n_present, f.n_absent, *f.absent_cases, *f.present_cases]
+            spread = [f.present_low, f.present_median, f.present_high, f.stderr]
+            rows.append([*counts, f.absent_above, f.present_below, *spread])
         return f"flux in the unit of the pressure, {self.pressure:g} now\n\n{format_table(head, rows)}"
 
 
@@ -109,7 +104,7 @@ class Flux:
 def estimate_flux(
     masked: MaskedModel, batches: Iterable[Any], loss: Loss, *, probes: int = 8, seed: int = 0
 ) -> dict[str, Flux]:
-    """Flux F_i = -kappa N w_i dL/dtheta_i at theta_i = 0, exact for absent weights, to first order for present.
+    """Flux F_i = -kappa N w_i dL/dtheta_i at theta_i = 0: exact if absent, to first order if present.
 
     An absent weight is at theta_i = 0 already. For a present one the gradient after its removal is
 
@@ -275,9 +270,9 @@ def _layer(masked: MaskedModel, name: str, flux: Flux, pressure: float) -> Layer
     pulled = value > 0
     cases = [positive & pulled, ~positive & pulled, positive & ~pulled, ~positive & ~pulled]
     present, absent = value[kept], value[~kept]
-    low, median, high = (
-        np.quantile(present.cpu().double().numpy(), _QUANTILES) if present.numel() else [np.nan] * 3
-    )
+    low, median, high = [float("nan")] * 3
+    if present.numel():
+        low, median, high = np.quantile(present.cpu().double().numpy(), _QUANTILES)
     return LayerFlux(
         layer=name,
         n_present=present.numel(),

@@ -13,10 +13,11 @@ from bbtheory import validate
 from bbtheory.train import distributed
 from bbtheory.train.flow import STARTS, Flow
 from bbtheory.train.masked_model import NonFiniteError
-from bbtheory.train.presence import GATES, PresentWeight, ShowingWatch
+from bbtheory.train.presence import GATES, PresentWeight
 from bbtheory.train.pressure import PressureRule, Setting
 from bbtheory.train.pruner import Pruner
 from bbtheory.train.sharding import is_sharded, whole
+from bbtheory.train.showing import ShowingWatch
 from bbtheory.train.unit_report import PruningReport
 
 ABSENT = ("free", "held")

@@ -9,18 +9,15 @@ momentum act on absent weights as on others.
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
-from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from bbtheory.train.flow import Flow
 from bbtheory.train.masking import _SMALL, MaskedWeight, _flat
-from bbtheory.train.optimizers import OptimizerWatch
 from bbtheory.train.sharding import is_sharded, whole
 
 KAPPA = 0.25  # dH/dt, the constant of the authors' code: the largest slope of a logistic function
@@ -227,7 +224,8 @@ class PresentWeight(MaskedWeight):
         if flow.rule == "adam":
             step, root = flow.adam_step(lr, number)
             numbers = (slope, push, *flow.betas, step, root, flow.eps)
-            presence_kernel.adam(arrays.t, *arrays.moments, *arrays.split, *map(kind, numbers))
+            tensors = (arrays.t, *arrays.moments, *arrays.split)
+            presence_kernel.adam(*tensors, *map(kind, numbers))  # pyright: ignore[reportCallIssue]
         else:
             velocity = arrays.moments[0] if arrays.moments else arrays.split[0]
             presence_kernel.sgd(
@@ -235,7 +233,7 @@ class PresentWeight(MaskedWeight):
             )
 
     def _arrays(self, weight: torch.Tensor) -> _Arrays | None:
-        """The memory of everything here, for compiled loops; None where they cannot run or gain too little."""
+        """The memory of everything here, for compiled loops; None where they cannot run or are not wanted."""
         pointer = weight.data_ptr()
         if self._memory is None or self._memory.pointer != pointer:
             parts = (weight, self._stored, self.pulled, self.t, *self.moments)
@@ -297,95 +295,10 @@ def show_all(weights: Sequence[PresentWeight]) -> None:
     """`PresentWeight.show` in one call for all."""
     hidden = [w for w in weights if not w.shown and not w.held]
     if hidden:
-        torch._foreach_add_([w.parameter.data for w in hidden], [w._stored for w in hidden])
+        shown, stored = [w.parameter.data for w in hidden], [w._stored for w in hidden]
+        torch._foreach_add_(shown, stored)  # pyright: ignore[reportPrivateImportUsage]
     for weight in hidden:
         weight.shown = True
-
-
-class ShowingWatch(OptimizerWatch):
-    """An `OptimizerWatch` that lets weights hold w while an optimizer steps, and theta in its closure.
-
-    Attributes
-    ----------
-    scaler : torch.amp.GradScaler or None
-    scale : float
-        Its scale at the last step: it may change before presence moves.
-    """
-
-    weights: list[PresentWeight]  # pyright: ignore[reportIncompatibleVariableOverride]
-
-    def __init__(self, weights: Iterable[Any], optimizer: torch.optim.Optimizer | None = None):
-        self.scaler: torch.amp.GradScaler | None = None  # pyright: ignore[reportPrivateImportUsage]
-        self.scale = 1.0
-        self._is_scale_checked = False
-        self._close_showing: Callable[[], Any] | None = None
-        super().__init__(weights, optimizer)
-
-    def open(self) -> None:
-        """See `OptimizerWatch.open`."""
-        super().open()
-        me = weakref.ref(self)
-
-        def before_step(optimizer: Any, args: Any, kwargs: Any) -> Any:
-            watch = me()
-            if watch is None or not watch._steps_ours(optimizer):
-                return None
-            return watch._begin(args, kwargs)
-
-        handle = register_optimizer_step_pre_hook(before_step)
-        self._close_showing = weakref.finalize(self, handle.remove)
-
-    def close(self) -> None:
-        """See `OptimizerWatch.close`."""
-        super().close()
-        if self._close_showing is not None:
-            self._close_showing()
-        self._close_showing = None
-
-    def _begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.scaler is not None:
-            self.scale = float(self.scaler.get_scale())
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if closure is None:
-            self._require_scaler()
-            self._show()
-            return None
-
-        def hidden(*given: Any, **named: Any) -> Any:
-            for weight in self.weights:
-                weight.hide()
-            try:
-                return closure(*given, **named)
-            finally:
-                self._show()
-
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": hidden}
-        return (args[0], hidden, *args[2:]), kwargs
-
-    def _show(self) -> None:
-        show_all(self.weights)
-
-    def _require_scaler(self) -> None:
-        """Look once whether gradients were scaled by a power of two, as a GradScaler does it."""
-        if self.scaler is not None or self._is_scale_checked:
-            return
-        self._is_scale_checked = True
-        gains = np.array([w.gain() for w in self.weights])
-        known = np.isfinite(gains) & (gains > 1.5)
-        power = np.round(np.log2(gains[known]))
-        if known.any() and bool((np.abs(gains[known] / 2.0**power - 1.0) < 1e-4).all()):  # halves: 3 digits
-            raise ValueError(
-                f"scaler must be given where a GradScaler scales the loss, got None and gradients "
-                f"{gains[known][0]:g} times too large: Hyperflux(model, ..., scaler=scaler)"
-            )
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> ShowingWatch:
-        """Watch the copied weights; the scaler is the copied one only where it was copied before."""
-        twin = super().__deepcopy__(memo)
-        twin.scaler = memo.get(id(self.scaler), self.scaler)
-        twin.scale = self.scale
-        return twin
 
 
 def _precise(kind: torch.dtype) -> torch.dtype:

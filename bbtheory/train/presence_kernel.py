@@ -1,4 +1,4 @@
-"""What presence does to a weight and its gradient, as compiled loops over a tensor's own memory, one pass each.
+"""What presence does to a weight and its gradient, as compiled loops over tensors' own memory.
 
 They do what the tensor operations of presence.py and flow.py do, in a fraction of the passes over memory.
 """
@@ -28,7 +28,7 @@ def pull(gradient, pulled, weight, dormant, kept):
 
 @njit(cache=True, error_model="numpy", fastmath=_FLAGS)
 def pull_more(gradient, pulled, weight, dormant, kept):
-    """`pull` for an accumulated gradient, which is whole at kept weights and only the last one at cut ones."""
+    """`pull` for an accumulated gradient: whole at kept weights, only the last one at cut ones."""
     real = gradient.dtype.type
     health = real(0)
     for i in range(gradient.size):

@@ -155,8 +155,8 @@ class SteerDensity(PressureRule):
         ln gamma += flow gain e + damping (e - e before),
 
     by no more than ``fastest``. Near the target, or in the middle of regrowth, the flow of t begins to fade,
-    factor ``fade`` per interval, so that masks freeze there; weights learn on, and some return and leave under
-    the pressure that holds the density. Without pressure, as in `FollowTrajectory`, it overshoots.
+    factor ``fade`` per interval, so that masks freeze there; weights learn on, and some return and leave
+    under the pressure that holds the density. Without pressure, as in `FollowTrajectory`, it overshoots.
 
     Parameters
     ----------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_the_course_that_is_wanted():
     wanted = [rule.wanted(k) for k in range(0, 141)]
     assert wanted[0] == 1.0
     assert wanted[120] == wanted[140] == 0.01
-    assert all(a > b for a, b in zip(wanted[:120], wanted[1:121], strict=True))
+    assert all(a > b for a, b in pairwise(wanted[:121]))
     assert rule.after(1, 0.0).pressure > 0  # an empty network has a finite logarithm
 
 
