@@ -181,7 +181,8 @@ class Hyperflux(Pruner):
         if not self._watch.take_step():
             self._give_up()
             return
-        self._attach_weights()
+        if not all(weight.is_settled for weight in self.weights.values()):
+            self._attach_weights()
         n_processes = self._pool()
         self._require_finite_pull()
         self.step_count += 1
@@ -315,15 +316,14 @@ class Hyperflux(Pruner):
 
     def _pool(self) -> float:
         """Sum what pulls over processes, which is linear in their gradients; return how many they are."""
+        if distributed.n_processes(getattr(self.reduce, "group", None)) == 1:
+            return 1.0
+        for weight in self.weights.values():
+            if not weight.is_pulled:
+                weight.pulled.zero_()
+            weight.is_pulled, weight.healthy = True, False  # another process's may not be finite
         one = torch.ones(())
-        if distributed.n_processes(getattr(self.reduce, "group", None)) > 1:
-            for weight in self.weights.values():
-                if not weight.is_pulled:
-                    weight.pulled.zero_()
-                weight.is_pulled = True
-            self.reduce([*(weight.pulled for weight in self.weights.values()), one])
-            for weight in self.weights.values():
-                weight.healthy = bool(torch.isfinite(weight.pulled).all())
+        self.reduce([*(weight.pulled for weight in self.weights.values()), one])
         return float(one)
 
     def _require_finite_pull(self) -> None:

@@ -27,6 +27,7 @@ GATES = ("constant", "sigmoid")
 class _Arrays(NamedTuple):
     """Views of the memory of tensors, each on one axis."""
 
+    kernel: Any  # the compiled loops
     pointer: int  # to the parameter's memory, which a move of the model changes
     t: np.ndarray
     moments: tuple[np.ndarray, ...]
@@ -121,7 +122,6 @@ class PresentWeight(MaskedWeight):
 
     # -- the gradient of t
 
-    @torch.no_grad()
     def _mask_gradient(self, weight: torch.Tensor) -> None:
         gradient = weight.grad
         if gradient is None:
@@ -131,26 +131,28 @@ class PresentWeight(MaskedWeight):
                 f"step() of Hyperflux must follow every step of the optimizer, got a backward pass of "
                 f"{self.name!r} between the two"
             )
-        if self.mask.device != gradient.device:  # the model was moved after Hyperflux was made
-            self.follow()
         more = self.is_pulled and not self._fresh
         arrays = self._arrays(weight)
         if arrays is not None and gradient.is_contiguous() and gradient.dtype == self.t.dtype:
-            from bbtheory.train import presence_kernel
-
-            take = presence_kernel.pull_more if more else presence_kernel.pull
-            healthy = bool(take(_flat(gradient), *arrays.split))
+            take = arrays.kernel.pull_more if more else arrays.kernel.pull
+            healthy = bool(take(gradient.detach().numpy().reshape(-1), *arrays.split))
             self.healthy = healthy and (self.healthy or not more)
         else:
-            # a product of two halves need not be a half
-            product = (weight.detach() + self._stored).to(self.t.dtype) * gradient
-            if more:
-                product.add_(self.pulled.masked_fill_(self.mask, 0.0))
-            self.pulled.copy_(product)
-            self.healthy = False  # not known
-            gradient.mul_(self._factor())
+            self._pull(weight, gradient, more)
         self.is_pulled = True
         self._fresh = False
+
+    @torch.no_grad()
+    def _pull(self, weight: torch.Tensor, gradient: torch.Tensor, more: bool) -> None:
+        if self.mask.device != gradient.device:  # the model was moved after Hyperflux was made
+            self.follow()
+        # a product of two halves need not be a half
+        product = (weight.detach() + self._stored).to(self.t.dtype) * gradient
+        if more:
+            product.add_(self.pulled.masked_fill_(self.mask, 0.0))
+        self.pulled.copy_(product)
+        self.healthy = False  # not known
+        gradient.mul_(self._factor())
 
     def _before_arrival(self, gradient: torch.Tensor) -> None:
         """Note whether the gradient that comes is the first since it was set to None."""
@@ -178,7 +180,6 @@ class PresentWeight(MaskedWeight):
 
     # -- a step
 
-    @torch.no_grad()
     def move(self, flow: Flow, lr: float, number: int, scale: float, push: float, gate: str) -> None:
         """Step t along H'(t) w dL/dtheta + push, and let the parameter hold theta of the new t.
 
@@ -196,41 +197,43 @@ class PresentWeight(MaskedWeight):
         """
         if self.held:
             self.enforce()  # what the optimizer did to absent weights
-            self.parameter.data.add_(self._stored)
-        self.show()
+        if not self.shown:
+            with torch.no_grad():
+                self.parameter.data.add_(self._stored)
+        arrays = self._arrays(self.parameter) if gate == "constant" else None
         if not self.is_pulled:
             self.pulled.zero_()
-        arrays = self._arrays(self.parameter) if gate == "constant" else None
         if arrays is not None:
             self._move_compiled(arrays, flow, lr, number, KAPPA * scale, push)
         else:
-            if gate == "constant":
-                gradient = self.pulled.mul_(KAPPA * scale).add_(push)
-            else:
-                s = torch.sigmoid(self.t)
-                gradient = self.pulled.mul_(scale).add_(push).mul_(s.mul_(1.0 - s))
-            flow.update(self.t, self.moments, gradient, lr, number)
-            torch.ge(self.t, 0, out=self.mask)
-            self._split()
+            self._move(flow, lr, number, scale, push, gate)
         self.shown = False
         self.drop()
+
+    @torch.no_grad()
+    def _move(self, flow: Flow, lr: float, number: int, scale: float, push: float, gate: str) -> None:
+        if gate == "constant":
+            gradient = self.pulled.mul_(KAPPA * scale).add_(push)
+        else:
+            s = torch.sigmoid(self.t)
+            gradient = self.pulled.mul_(scale).add_(push).mul_(s.mul_(1.0 - s))
+        flow.update(self.t, self.moments, gradient, lr, number)
+        torch.ge(self.t, 0, out=self.mask)
+        self._split()
 
     def _move_compiled(
         self, arrays: _Arrays, flow: Flow, lr: float, number: int, slope: float, push: float
     ) -> None:
-        from bbtheory.train import presence_kernel
-
         kind = arrays.t.dtype.type
         if flow.rule == "adam":
             step, root = flow.adam_step(lr, number)
             numbers = (slope, push, *flow.betas, step, root, flow.eps)
             tensors = (arrays.t, *arrays.moments, *arrays.split)
-            presence_kernel.adam(*tensors, *map(kind, numbers))  # pyright: ignore[reportCallIssue]
+            arrays.kernel.adam(*tensors, *map(kind, numbers))
         else:
             velocity = arrays.moments[0] if arrays.moments else arrays.split[0]
-            presence_kernel.sgd(
-                arrays.t, velocity, *arrays.split, *map(kind, (slope, push, flow.momentum, lr))
-            )
+            numbers = (slope, push, flow.momentum, lr)
+            arrays.kernel.sgd(arrays.t, velocity, *arrays.split, *map(kind, numbers))
 
     def _arrays(self, weight: torch.Tensor) -> _Arrays | None:
         """The memory of everything here, for compiled loops; None where they cannot run or are not wanted."""
@@ -246,9 +249,13 @@ class PresentWeight(MaskedWeight):
             )
             if not fits:
                 return None
+            from bbtheory.train import presence_kernel
+
             weight_, dormant, pulled, t, *moments = map(_flat, parts)
             kept = _flat(self._factor())
-            self._memory = _Arrays(pointer, t, tuple(moments), (pulled, weight_, dormant, kept))
+            self._memory = _Arrays(
+                presence_kernel, pointer, t, tuple(moments), (pulled, weight_, dormant, kept)
+            )
         return None if torch.compiler.is_compiling() else self._memory
 
     # -- hooks
@@ -279,6 +286,14 @@ class PresentWeight(MaskedWeight):
         if self._arrival is not None:
             self._arrival.remove()
         self._arrival = None
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the parameter is the one that is hooked, where it was."""
+        weight = self.parameter
+        return (
+            self._hooked is weight and self._memory is not None and self._memory.pointer == weight.data_ptr()
+        )
 
     @property
     def is_trained(self) -> bool:
