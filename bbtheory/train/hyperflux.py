@@ -124,6 +124,7 @@ class Hyperflux(Pruner):
         )
         self.density = self.rule.target
         self.scaler = scaler
+        self._n_pressed = self.n_weights
         compiled = any(weight.is_compiled for weight in self.weights.values())
         for weight in self.weights.values():
             weight.held = self.absent == "held"
@@ -187,7 +188,7 @@ class Hyperflux(Pruner):
         self._require_finite_pull()
         self.step_count += 1
         scale = 1.0 / (self._watch.scale * n_processes)
-        push = self.pressure / self.n_weights
+        push = self.setting.pressure / self._n_pressed
         lr = self.flow.lr * self.setting.flow
         for weight in self.weights.values():
             if weight.is_trained:
@@ -328,7 +329,7 @@ class Hyperflux(Pruner):
 
     def _require_finite_pull(self) -> None:
         for name, weight in self.weights.items():
-            if weight.t.device.type != "cpu" and self.step_count % _CHECK_EVERY:
+            if weight.healthy or (weight.t.device.type != "cpu" and self.step_count % _CHECK_EVERY):
                 continue
             if not weight.is_finite():
                 self._give_up()

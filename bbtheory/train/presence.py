@@ -305,15 +305,22 @@ class PresentWeight(MaskedWeight):
         return super().__getstate__() | {"_arrival": None, "_memory": None}
 
 
-@torch.no_grad()
 def show_all(weights: Sequence[PresentWeight]) -> None:
-    """`PresentWeight.show` in one call for all."""
-    hidden = [w for w in weights if not w.shown and not w.held]
-    if hidden:
-        shown, stored = [w.parameter.data for w in hidden], [w._stored for w in hidden]
-        torch._foreach_add_(shown, stored)  # pyright: ignore[reportPrivateImportUsage]
-    for weight in hidden:
-        weight.shown = True
+    """`PresentWeight.show` for all, in one call for those that compiled loops do not reach."""
+    others = []
+    for weight in weights:
+        if not weight.shown and not weight.held:
+            arrays = weight._arrays(weight.parameter)
+            if arrays is None:
+                others.append(weight)
+            else:
+                _, parameter, dormant, _ = arrays.split
+                np.add(parameter, dormant, out=parameter)
+            weight.shown = True
+    if others:
+        shown, stored = [w.parameter.data for w in others], [w._stored for w in others]
+        with torch.no_grad():
+            torch._foreach_add_(shown, stored)  # pyright: ignore[reportPrivateImportUsage]
 
 
 def _precise(kind: torch.dtype) -> torch.dtype:
