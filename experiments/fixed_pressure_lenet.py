@@ -1,0 +1,299 @@
+"""Where does the density of LeNet-300-100 settle under a pressure that is held?
+
+Source: MNIST, its official split, from --data-root or BBTHEORY_DATA; the smoke preset takes scikit-learn's
+digits. Settings follow the authors' code of Hyperflux (arXiv 2504.05349): weights from scratch by Adam at
+5e-3, along a cosine to 1e-7, no decay; presence by Adam at 7.5e-4, from uniform (0.2, 0.5); label smoothing
+0.1; batches of 128; 300 epochs. Nothing is tuned. One run for each pressure 2^k and seed; at its end the flux
+of every weight is measured, of absent ones exactly, and set against the pressure.
+
+Time: 2.5 hours on one core (CPU preset: 18 cells of 8 minutes, extrapolated from a busy machine), no
+accelerator; longer than other CPU presets, and resumable after every epoch. What would count against the
+claim that a held pressure sets the density: a density that is still falling at the end, or that differs
+between seeds by more than it does between pressures; a least flux of present weights far from the pressure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bbtheory import validate
+from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.records import Record
+from experiments.protocol import NotRun, Progress
+
+LAYERS = ("fc1", "fc2", "fc3")
+_LAST_RATE = 1e-7  # of Adam on the weights, authors' code
+_SMOOTHING = 0.1
+_LATE = 0.1  # share of the epochs at the end over which the density's drift and spread are taken
+_FLUX_BATCHES = 8  # of 256 images each
+_LOW = 0.05  # quantile that stands for the least flux of present weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Parameters
+    ----------
+    data : {"mnist", "digits"}
+    exponents : tuple of int
+        k of the pressures 2^k.
+    epochs, batch : int
+    learning_rate, flow_rate : float
+        Of Adam on weights, at the start; of Adam on presence.
+    probes : int
+        Random signs for the flux of present weights, see `bbtheory.train.estimate_flux`.
+    seeds : tuple of int
+    """
+
+    data: str = "mnist"
+    exponents: tuple[int, ...] = tuple(range(-6, 8))
+    epochs: int = 300
+    batch: int = 128
+    learning_rate: float = 5e-3
+    flow_rate: float = 7.5e-4
+    probes: int = 8
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        validate.choice("data", self.data, ("mnist", "digits"))
+        for exponent in self.exponents:
+            validate.integer("exponents", exponent, "[-60, 60]")
+        validate.integer("epochs", self.epochs, "[1, inf)")
+        validate.integer("batch", self.batch, "[1, inf)")
+        validate.real("learning_rate", self.learning_rate, "(0, inf)")
+        validate.real("flow_rate", self.flow_rate, "(0, inf)")
+        validate.integer("probes", self.probes, "[2, inf)")
+
+
+SMOKE = Config(data="digits", exponents=(0,), epochs=3, flow_rate=1e-2, probes=2, seeds=(0,))
+CPU = Config(exponents=(-5, -3, -1, 1, 3, 5))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell(Record):
+    """One pressure and seed.
+
+    Parameters
+    ----------
+    density, accuracy, loss : array (epochs,)
+        At the end of each epoch.
+    layer_density : array (3,)
+        At the end.
+    layer_cases : array (3, 8)
+        Absent, then present weights by case of sign, see `bbtheory.train.LayerFlux`.
+    empty : tuple of str
+        Layers without a weight at the end.
+    flux_low, flux_median : float
+        Quantiles 0.05 and 0.5 of the flux of all present weights; NaN without any.
+    flux_stderr : float
+        Root mean square standard error of one of them.
+    absent_above : float
+        Share of all absent weights whose flux is above the pressure.
+    """
+
+    KIND: ClassVar[str] = "fixed_pressure_lenet_cell"
+
+    density: np.ndarray
+    accuracy: np.ndarray
+    loss: np.ndarray
+    layer_density: np.ndarray
+    layer_cases: np.ndarray
+    empty: tuple[str, ...]
+    flux_low: float
+    flux_median: float
+    flux_stderr: float
+    absent_above: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row(Record):
+    """One pressure over seeds; intervals are Student's, 95 %."""
+
+    KIND: ClassVar[str] = "fixed_pressure_lenet_row"
+
+    pressure: float
+    n: int
+    density: float  # after the last epoch
+    low: float
+    high: float
+    spread: float  # standard deviation over the last tenth of the epochs, over the density; mean over seeds
+    drift: float  # relative change over the last tenth of the epochs, on the line of least squares; mean
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    fc1: float
+    fc2: float
+    fc3: float
+    flux_low: float
+    flux_median: float
+    absent_above: float
+    n_empty: int  # runs that end with an empty layer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result(Record):
+    """All pressures; `python -m bbtheory.fit pruning-law` reads pressure and density."""
+
+    KIND: ClassVar[str] = "fixed_pressure_lenet"
+
+    rows: tuple[Row, ...]
+
+
+def cells(config: Config) -> list[Config]:
+    """Return one setting per pressure and seed."""
+    return [
+        dataclasses.replace(config, exponents=(exponent,), seeds=(seed,))
+        for exponent in config.exponents
+        for seed in config.seeds
+    ]
+
+
+def run(config: Config, progress: Progress) -> Cell:
+    """Train one network under one pressure."""
+    import torch
+
+    from bbtheory.train import (
+        Flow,
+        Hyperflux,
+        TensorBatches,
+        classification,
+        estimate_flux,
+        lenet_300_100,
+        train_epochs,
+    )
+
+    torch.set_num_threads(1)
+    seed, pressure = config.seeds[0], 2.0 ** config.exponents[0]
+    x, y, x_test, y_test = _data(config.data, progress.data_root)
+    batches = TensorBatches(x, y, config.batch, seed=seed)
+    model = lenet_300_100(x.shape[1], 10, seed=seed)
+    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, fused=True)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs, eta_min=_LAST_RATE)
+    flow = Flow(lr=config.flow_rate)
+    flux = Hyperflux(model, pressure, interval=len(batches), flow=flow, stop_when_empty=False, seed=seed)
+    progress.total(config.epochs)
+
+    def keep(state: dict[str, Any]) -> None:
+        progress.save(state)
+        progress.tick()
+
+    def loss(model: Any, batch: Any) -> Any:
+        return torch.nn.functional.cross_entropy(model(batch[0]), batch[1], label_smoothing=_SMOOTHING)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "every weight of layer")  # that is stated in the record
+        trained = train_epochs(
+            model,
+            optimizer,
+            batches,
+            epochs=config.epochs,
+            loss=loss,
+            pruner=flux,
+            scheduler=scheduler,
+            evaluate=classification(x_test, y_test),
+            seed=seed,
+            state=progress.restore(),
+            on_epoch=keep,
+        )
+    flux.finish()
+    some = [(x[i : i + 256], y[i : i + 256]) for i in range(0, min(len(x), 256 * _FLUX_BATCHES), 256)]
+    found = estimate_flux(flux, some, loss, probes=config.probes, seed=seed)
+    return Cell(
+        density=trained.density,
+        accuracy=trained.metric("accuracy"),
+        loss=trained.loss,
+        layer_density=np.array([w.n_kept / w.mask.numel() for w in flux.weights.values()]),
+        empty=flux.empty_layers,
+        **_flux(flux, found, pressure),
+    )
+
+
+def collect(config: Config, cells: Sequence[Cell]) -> Result:
+    """Average over seeds."""
+    rows = []
+    n = len(config.seeds)
+    for i, exponent in enumerate(config.exponents):
+        group = cells[n * i : n * (i + 1)]
+        density = np.array([cell.density[-1] for cell in group])
+        late = [cell.density[-max(round(_LATE * cell.density.size), 1) :] for cell in group]
+        layers = np.mean([cell.layer_density for cell in group], axis=0)
+        rows.append(
+            Row(
+                2.0**exponent,
+                n,
+                *_interval(density),
+                _mean([float(d.std() / d.mean()) if d.mean() > 0 else math.nan for d in late]),
+                _mean([_drift(d) for d in late]),
+                *_interval(np.array([cell.accuracy[-1] for cell in group])),
+                fc1=float(layers[0]),
+                fc2=float(layers[1]),
+                fc3=float(layers[2]),
+                flux_low=_mean([cell.flux_low for cell in group]),
+                flux_median=_mean([cell.flux_median for cell in group]),
+                absent_above=_mean([cell.absent_above for cell in group]),
+                n_empty=sum(bool(cell.empty) for cell in group),
+            )
+        )
+    return Result(rows=tuple(rows))
+
+
+@functools.lru_cache(maxsize=1)
+def _data(name: str, data_root: Path | None) -> tuple[Any, Any, Any, Any]:
+    import torch
+
+    from bbtheory.train import MissingDataError, load_data
+
+    try:
+        data = load_data(name, data_root)
+    except MissingDataError as missing:
+        raise NotRun(f"data: {missing}") from None
+    parts = (data.flat("train"), data.y_train.copy(), data.flat("test"), data.y_test.copy())
+    return tuple(torch.from_numpy(part) for part in parts)  # pyright: ignore[reportReturnType]
+
+
+def _flux(flux: Any, found: Any, pressure: float) -> dict[str, Any]:
+    """What is measured of the flux of one network."""
+    present, absent, stderr, cases = [], [], [], []
+    for name, weight in flux.weights.items():
+        kept, value = weight.mask.numpy(), found[name].value.numpy()
+        positive, pulled = (weight.candidates() > 0).numpy(), value > 0
+        signs = (positive & pulled, ~positive & pulled, positive & ~pulled, ~positive & ~pulled)
+        cases.append([int((s & side).sum()) for side in (~kept, kept) for s in signs])
+        present.append(value[kept])
+        absent.append(value[~kept])
+        stderr.append(found[name].stderr.numpy()[kept])
+    here, away, error = (np.concatenate(parts).astype(float) for parts in (present, absent, stderr))
+    low, median = np.quantile(here, (_LOW, 0.5)) if here.size else (math.nan, math.nan)
+    return {
+        "layer_cases": np.array(cases),
+        "flux_low": float(low),
+        "flux_median": float(median),
+        "flux_stderr": float(np.sqrt(np.mean(error**2))) if error.size else math.nan,
+        "absent_above": float(np.mean(away > pressure)) if away.size else math.nan,
+    }
+
+
+def _drift(density: np.ndarray) -> float:
+    """Relative change along the line of least squares; NaN for fewer than three epochs."""
+    if density.size < 3 or density.mean() == 0:
+        return math.nan
+    return float(np.polyfit(np.arange(density.size), density, 1)[0] * (density.size - 1) / density.mean())
+
+
+def _interval(values: np.ndarray) -> tuple[float, float, float]:
+    mean, (low, high) = mean_interval(values)
+    return float(mean), float(low), float(high)
+
+
+def _mean(values: Sequence[float]) -> float:
+    seen = [v for v in values if math.isfinite(v)]
+    return float(np.mean(seen)) if seen else math.nan
