@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -12,6 +13,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from bbtheory.train.optimizers import OptimizerWatch
 from bbtheory.train.presence import PresentWeight, show_all
+
+_ROUNDING = 1e-4  # of a power of two that was divided by, in float32
+_CLIPPED = 1e3  # clipping alone seldom divides by as much; scales start at 65536
 
 
 class ShowingWatch(OptimizerWatch):
@@ -79,17 +83,25 @@ class ShowingWatch(OptimizerWatch):
         show_all(self.weights)
 
     def _require_scaler(self) -> None:
-        """Look once whether gradients were scaled by a power of two, as a GradScaler does it."""
+        """Look once whether gradients were divided after they came, as by a GradScaler."""
         if self.scaler is not None or self._is_scale_checked:
             return
         self._is_scale_checked = True
         gains = np.array([w.gain() for w in self.weights])
-        known = np.isfinite(gains) & (gains > 1.5)
-        power = np.round(np.log2(gains[known]))
-        if known.any() and bool((np.abs(gains[known] / 2.0**power - 1.0) < 1e-4).all()):  # halves: 3 digits
+        gains = gains[np.isfinite(gains) & (gains > 1.5)]
+        if not gains.size:
+            return
+        scaled = f"gradients {gains[0]:g} times too large: Hyperflux(model, ..., scaler=scaler)"
+        power = 2.0 ** np.round(np.log2(gains))
+        if bool((np.abs(gains / power - 1.0) < _ROUNDING).all()):
             raise ValueError(
-                f"scaler must be given where a GradScaler scales the loss, got None and gradients "
-                f"{gains[known][0]:g} times too large: Hyperflux(model, ..., scaler=scaler)"
+                f"scaler must be given where a GradScaler scales the loss, got None and {scaled}"
+            )
+        if gains.min() > _CLIPPED:
+            warnings.warn(
+                "scaler must be given where a GradScaler scales the loss; if none does, clipping divided the "
+                f"first gradients by as much; got None and {scaled}",
+                stacklevel=2,
             )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ShowingWatch:

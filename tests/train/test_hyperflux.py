@@ -214,6 +214,21 @@ def test_one_step_by_hand():
     assert weight.dormant.tolist() == [[-4.0, -1.5]]
 
 
+@pytest.mark.parametrize("widths", [SMALL, LARGE])
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_weight_is_present_at_zero(widths, flow):
+    model = mlp(0, widths)
+    flux = Hyperflux(model, 0.0, presence=0.0, flow=FLOWS[flow])
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    for gamma, density in ((0.0, 1.0), (1.0, 0.0)):
+        flux.setting = type(flux.setting)(gamma)
+        optimizer.zero_grad()
+        (model(batch(1, 8, 20)) * 0.0).sum().backward()
+        optimizer.step()
+        flux.step()
+        assert flux.current_density == density
+
+
 def test_absent_weights_may_be_held():
     model, optimizer, flux = start(weights="sgd", absent="held")
     for number in range(1, 11):
@@ -449,6 +464,14 @@ def test_a_scaler_that_was_not_given_is_noticed():
     scaler = torch.amp.GradScaler("cpu", init_scale=256.0)
     scaler.scale((model(batch(1, 32, 20)) - 0.3).pow(2).mean()).backward()
     with pytest.raises(ValueError, match=r"scaler must be given.* 256 times"):
+        scaler.step(optimizer)
+
+    model, optimizer, _flux = start(kind=torch.float32)
+    scaler = torch.amp.GradScaler("cpu", init_scale=65536.0)
+    scaler.scale(model(batch(1, 32, 20)).pow(2).sum()).backward()
+    scaler.unscale_(optimizer)
+    nn.utils.clip_grad_norm_(model.parameters(), 1e-2)  # hides the power of two
+    with pytest.warns(UserWarning, match="clipping divided"):
         scaler.step(optimizer)
 
 
