@@ -7,6 +7,7 @@ Results go to stdout, everything else to stderr. Exit 0: an answer; 1: not conve
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 import warnings
@@ -17,6 +18,8 @@ import bbtheory
 from bbtheory.records import ConvergenceError
 
 ANSWERED, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+# no fault of the input: a disk or a quota is full, a file would be too large for it, a device fails
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def make_parser(prog: str, description: str, examples: Sequence[str]) -> argparse.ArgumentParser:
@@ -63,7 +66,11 @@ def run(
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
                 return ANSWERED
             named = f"{error.filename}: " if error.filename else ""
-            parser.error(_one_line(f"{named}{error.strerror or error}"))
+            message = _one_line(f"{named}{error.strerror or error}")
+            if error.errno in _NO_ROOM:
+                print(f"{parser.prog}: {message}", file=sys.stderr)
+                return FAILED
+            parser.error(message)
         except ValueError as error:
             parser.error(_one_line(error))
         except KeyboardInterrupt:

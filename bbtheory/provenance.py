@@ -52,9 +52,11 @@ def _checked_out(root: Path) -> tuple[str, bool]:
     if not (root / ".git").exists():
         return "unknown", False
     try:
-        # only code that makes results: a record written anew must not make the next one look changed
+        # only code that makes results: a record written anew must not make the next one look changed;
+        # without the lock that status takes to refresh the index: killed or out of room it would leave it
+        git = ["git", "--no-optional-locks", "-C", str(root)]
         run = [
-            subprocess.run(["git", "-C", str(root), *call], capture_output=True, text=True, check=True).stdout
+            subprocess.run([*git, *call], capture_output=True, text=True, check=True).stdout
             for call in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", "bbtheory", "experiments"])
         ]
     except (OSError, subprocess.CalledProcessError):

@@ -8,9 +8,9 @@ import math
 import os
 import types
 import typing
+import warnings
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 _INLINE = 64  # arrays with more elements than this go to the .npz beside the JSON
+_LARGEST = 16 * 10**9  # bytes that the arrays of a file may take; beyond it a small file is taken for a trap
 
 
 def store(value: Any, arrays: dict[str, np.ndarray], key: str = "") -> Any:
@@ -114,7 +115,7 @@ def read_stored(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read what `write_stored` wrote; nothing in the files is executed."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} must be a JSON record: {error}") from None
     if not isinstance(stored, dict):
         raise ValueError(f"{path} must be a JSON record, got {type(stored).__name__}")
@@ -122,8 +123,42 @@ def read_stored(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not beside.exists():
         return stored, {}
     try:
-        # opened here: np.load leaves the file open when it is no archive
-        with beside.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            return stored, dict(archive)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        return stored, read_npz(beside)
+    except ValueError as error:
         raise ValueError(f"{beside} must be the arrays of a record: {error}") from None
+
+
+def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read arrays of an npz file, all or those named; nothing in the file is executed.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, is no npz file, or lacks an array; the message says what is wrong, not where.
+    OSError
+        If it cannot be opened.
+    """
+    with path.open("rb") as file:  # opened here: np.load leaves it open when it is no archive
+        try:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("it is not a zip archive")
+            with zipfile.ZipFile(file) as members:
+                size = sum(member.file_size for member in members.infolist())
+            if size > _LARGEST:
+                raise ValueError(f"it must hold at most {_LARGEST:g} bytes, got {size:g}")
+            file.seek(0)
+            with warnings.catch_warnings(), np.load(file, allow_pickle=False) as archive:
+                warnings.simplefilter("ignore")  # of headers that older versions wrote
+                wanted = archive.files if names is None else list(names)
+                lacking = [name for name in wanted if name not in archive]
+                if lacking:
+                    raise ValueError(
+                        f"it has no array {lacking[0]!r}; its arrays are {', '.join(archive.files)}"
+                    )
+                read = {name: archive[name] for name in wanted}
+        except Exception as error:  # a damaged archive or header ends in almost any of them
+            raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
+    odd = next((name for name, array in read.items() if not isinstance(array, np.ndarray)), None)
+    if odd is not None:  # np.load hands over the bytes of a member that is no array
+        raise ValueError(f"{odd} is no array")
+    return read

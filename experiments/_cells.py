@@ -7,7 +7,6 @@ import itertools
 import json
 import time
 import traceback
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from bbtheory.archive import OK, seeds_of
 from bbtheory.catalog import Catalog
 from bbtheory.provenance import provenance
 from bbtheory.records import Record
-from bbtheory.storage import atomic, restore, store
+from bbtheory.storage import atomic, read_npz, restore, store
 from experiments.protocol import NotRun, Progress
 
 STOPPED = "stopped"
@@ -77,11 +76,10 @@ class SavedProgress(Progress):
         if not self._state.exists():
             return None
         try:
-            with self._state.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                arrays = dict(saved)
+            arrays = read_npz(self._state)
             self._start -= float(arrays.pop("$seconds"))
             return restore(dict[str, Any], json.loads(str(arrays.pop("$json"))), arrays)
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{self._state} must be a saved state (--force starts anew): {error}") from None
 
     def save(self, state: Mapping[str, Any]) -> None:
@@ -171,7 +169,8 @@ def _on_cluster(tasks: Iterator[Task], address: str) -> Iterator[Outcome]:
             # not pure: a cell is run for its place in the archive, whatever the scheduler remembers
             return [client.submit(run_cell, task, pure=False) for task in itertools.islice(tasks, n)]
 
-        running = as_completed(submit(max(1, sum(client.nthreads().values()))), loop=client.loop)
+        threads: Any = client.nthreads()  # a coroutine only where the client is asynchronous
+        running = as_completed(submit(max(1, sum(threads.values()))), loop=client.loop)
         for future in running:
             running.update(submit(1))
             yield future.result()

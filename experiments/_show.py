@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,11 @@ def readable(record: Archived) -> str:
         f"{made['date']}, commit {made['commit'][:12]}{dirty}"
     ]
     if record.result is not None:
-        parts += _tables(record.result)
+        parts += _tables(record.result, made.get("cell_seconds", ()))
     return "\n\n".join(parts) + "\n"
 
 
-def _tables(result: Any) -> list[str]:
+def _tables(result: Any, seconds: Sequence[float]) -> list[str]:
     values: list[list[Any]] = []
     columns: dict[int, dict[str, list[Any]]] = {}
     tables = []
@@ -37,6 +37,7 @@ def _tables(result: Any) -> list[str]:
         value = getattr(result, field.name)
         rows = _rows(value)
         if rows is not None:
+            rows = _timed(rows, seconds) if field.name == "rows" else rows
             header = list(rows[0])
             tables.append(f"{field.name}\n" + format_table(header, [[r[h] for h in header] for r in rows]))
         elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
@@ -50,6 +51,15 @@ def _tables(result: Any) -> list[str]:
         body = [[i, *(column[i] for column in named.values())] for i in shown]
         tables.append(title + format_table(["row", *named], body))
     return ([format_table(["value", ""], values)] if values else []) + tables
+
+
+def _timed(rows: list[Mapping[str, Any]], seconds: Sequence[float]) -> list[Mapping[str, Any]]:
+    """Add the mean seconds of its cells to each row, where rows are over ``n`` cells each, in their order."""
+    counts = [n for n in (row.get("n") for row in rows) if type(n) is int and n > 0]
+    if len(counts) < len(rows) or sum(counts) != len(seconds):
+        return rows
+    parts = np.split(np.array(seconds), np.cumsum(counts)[:-1])
+    return [dict(row) | {"seconds": float(part.mean())} for row, part in zip(rows, parts, strict=True)]
 
 
 def _scalar(value: Any) -> Any:

@@ -191,6 +191,8 @@ class Sweep:
             cells=len(made),
             commits=sorted({m["commit"] for m in made}),
         )
+        if self.is_cut:
+            origin["cell_seconds"] = [round(m["seconds"], 2) for m in made]  # in the order of the cells
         for last in made[-1:]:  # the driver itself loads neither numba nor torch, and may be another machine
             origin |= {key: last[key] for key in ("versions", "machine", "device", "threads")}
             origin["dirty"] = any(m["dirty"] for m in made)

@@ -20,7 +20,8 @@ A sweep cuts itself into cells, which the driver skips, resumes and spreads over
 ``Cell``
     the record that ``run`` then returns, where it differs from ``Result``.
 ``collect(config, cells) -> Result``
-    the records of all cells, in the order of ``cells(config)``, made into one.
+    the records of all cells, in the order of ``cells(config)``, made into one. Where each of its
+    ``rows`` sums up the next ``n`` cells, they are shown with their mean seconds.
 
 A record is named by its settings without the seeds, which it states: a preset with more seeds runs the new
 cells only and replaces the record, one that lacks some of its seeds does so only with --force.

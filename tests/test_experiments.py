@@ -20,6 +20,7 @@ from bbtheory.catalog import Catalog
 from bbtheory.records import same
 from experiments._cells import SavedProgress, Task, run_cell
 from experiments._driver import main
+from experiments._show import _timed
 from experiments.protocol import NotRun, Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,7 +96,9 @@ def test_smoke_is_quick(name, smoke):
     assert smoke.seconds[name] <= SMOKE_SECONDS
 
 
-TWICE = [name for name in REAL if not name.startswith("bench_")]
+# what they measure are times
+TIMED = ("bench_", "overhead_")
+TWICE = [name for name in REAL if not name.startswith(TIMED)]
 
 
 @pytest.mark.parametrize(
@@ -174,6 +177,16 @@ def test_one_piece_leaves_one_record(tmp_path):
     assert toy(tmp_path, "lump") == 0
     names = {Path(name).suffix for name in files(tmp_path)}
     assert (len(files(tmp_path)), names) == (2, {".json", ".npz"})
+
+
+def test_rows_over_cells_are_shown_with_their_seconds(tmp_path):
+    assert toy(tmp_path, "walk", "--preset", "smoke") == 0
+    seconds = record(tmp_path, "walk", "smoke").provenance["cell_seconds"]
+    assert len(seconds) == 2
+    rows = [{"method": "a", "n": 2}, {"method": "b", "n": 1}]
+    assert [row["seconds"] for row in _timed(rows, [1.0, 3.0, 5.0])] == [2.0, 5.0]
+    assert _timed(rows, [1.0, 3.0]) == rows
+    assert _timed([{"method": "a"}], [1.0]) == [{"method": "a"}]
 
 
 # seeds

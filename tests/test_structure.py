@@ -70,12 +70,16 @@ TABLE = (
         ("numpy", "numba"),
     ),
     Row(("bbtheory/train/*_kernel.py",), ("train",), ("numpy", "numba", "triton", "torch")),
+    Row(("bbtheory/train/cremi.py",), ("validate",), ("numpy", "h5py")),
     Row(
-        ("bbtheory/train/*",), (*BASE, "schedules", "theory.entropy", "train"), ("numpy", "torch", "sklearn")
+        ("bbtheory/train/*",),
+        (*BASE, "schedules", "theory.entropy", "train"),
+        ("numpy", "torch", "sklearn", "PIL"),
     ),
     Row(("bbtheory/measure/*",), (*BASE, "theory.entropy", "measure"), ("numpy",)),
     Row(("bbtheory/fit/*_kernel.py",), ("fit",), ("numpy", "numba")),
     Row(("bbtheory/fit/*",), (*FACE, "theory.entropy", "fit"), ("numpy", "scipy")),
+    Row(("experiments/_contest*.py",), ("*",), ("numpy", "torch")),
     Row(("experiments/_*.py",), DRIVER, ("numpy", "tqdm", "joblib", "distributed")),
     Row(("experiments/*",), ("*",), ("*",), never=("matplotlib",)),
     Row(("figures/_*.py",), (*DRIVER, "plots"), ("joblib", "tqdm", "matplotlib")),

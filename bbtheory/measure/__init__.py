@@ -11,10 +11,20 @@ _EXPORTS = {
     "measure_activity": "activity",
     "Coding": "coding",
     "measure_coding": "coding",
-    "Overlap": "sparsity",
-    "Sparsity": "sparsity",
+    "average_precision": "detection",
+    "best_threshold": "detection",
+    "Detection": "detection",
+    "measure_detection": "detection",
+    "measure_segmentation": "segmentation",
+    "region_recall": "segmentation",
+    "Segmentation": "segmentation",
     "measure_overlap": "sparsity",
     "measure_sparsity": "sparsity",
+    "Overlap": "sparsity",
+    "Sparsity": "sparsity",
+    "cosine_pairs": "verification",
+    "measure_verification": "verification",
+    "Verification": "verification",
 }
 
 __all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
@@ -24,10 +34,20 @@ if TYPE_CHECKING:
     from .activity import measure_activity as measure_activity
     from .coding import Coding as Coding
     from .coding import measure_coding as measure_coding
+    from .detection import Detection as Detection
+    from .detection import average_precision as average_precision
+    from .detection import best_threshold as best_threshold
+    from .detection import measure_detection as measure_detection
+    from .segmentation import Segmentation as Segmentation
+    from .segmentation import measure_segmentation as measure_segmentation
+    from .segmentation import region_recall as region_recall
     from .sparsity import Overlap as Overlap
     from .sparsity import Sparsity as Sparsity
     from .sparsity import measure_overlap as measure_overlap
     from .sparsity import measure_sparsity as measure_sparsity
+    from .verification import Verification as Verification
+    from .verification import cosine_pairs as cosine_pairs
+    from .verification import measure_verification as measure_verification
 
 
 def __getattr__(name: str) -> Any:

@@ -6,14 +6,13 @@ Files are untrusted: nothing in them is executed, and what they hold is checked 
 from __future__ import annotations
 
 import hashlib
-import lzma
 import os
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+
+from bbtheory.storage import read_npz
 
 
 class MissingDataError(FileNotFoundError):
@@ -65,14 +64,8 @@ def read_pack(path: Path, arrays: Mapping[str, tuple[str, int]]) -> dict[str, np
         If the file is damaged, is no npz file, or lacks an array, or one has another type or number of axes.
     """
     try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is not a zip archive")
-        with np.load(path, allow_pickle=False) as archive:
-            lacking = [name for name in arrays if name not in archive]
-            if lacking:
-                raise ValueError(f"it has no array {lacking[0]!r}; its arrays are {', '.join(archive.files)}")
-            read = {name: archive[name] for name in arrays}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        read = read_npz(path, arrays)
+    except ValueError as error:
         raise ValueError(f"{path} must be an npz file of {', '.join(arrays)}: {error}") from None
     for name, (kind, n_axes) in arrays.items():
         array = read[name]

@@ -16,7 +16,7 @@ from bbtheory import validate
 from bbtheory.train import checkpoint, distributed
 from bbtheory.train.activity import decay
 from bbtheory.train.history import History
-from bbtheory.train.keeping import ALLOCATIONS, keep_best
+from bbtheory.train.keeping import ALLOCATIONS, keep_best, links_per_layer
 from bbtheory.train.masked_model import MaskedModel
 from bbtheory.train.seeding import stream_seed
 from bbtheory.train.sharding import is_sharded, whole
@@ -253,8 +253,7 @@ class Pruner(MaskedModel):
         NonFiniteError, ValueError
             As `refresh` and `verify`.
         """
-        link = max(weight.link_size for weight in self.weights.values())
-        if abs(self.n_kept - self.density * self.n_weights) >= link:
+        if not self._density_met():
             self._finishing = True
             try:
                 self.refresh()
@@ -262,6 +261,17 @@ class Pruner(MaskedModel):
                 self._finishing = False
         self.verify(agreement=True)
         return self.report()
+
+    def _density_met(self) -> bool:
+        """Whether the masks have the final density within one link, where the allocation asks for it."""
+        if self.allocation == "network":
+            link = max(weight.link_size for weight in self.weights.values())
+            return abs(self.n_kept - self.density * self.n_weights) < link
+        links = links_per_layer(self.weights, self.density, self.allocation)
+        return all(
+            abs(weight.n_kept - links[name] * weight.link_size) <= weight.link_size
+            for name, weight in self.weights.items()
+        )
 
     def record(self, accuracy: float, saliency: float | None = None) -> None:
         """Add a row to the history: `saliency` unless it is given, the density now, the accuracy.

@@ -399,3 +399,19 @@ def test_fit_recovers_the_imposed_slope(kind, tmp_path):
     assert fit.groups[0].slope == pytest.approx(
         0.2, rel=0.1
     )  # rounding to whole links is all that is between
+
+
+def test_finish_leaves_masks_alone_where_every_layer_is_met():
+    """Each layer is rounded by itself: together they may be links away from the density of the whole."""
+    model = nn.Sequential(*[part for _ in range(6) for part in (nn.Linear(5, 5), nn.ReLU())])
+    pruner = BudgetedBroadcast(model, 0.3, beta=1.0, allocation="layer")
+    model(batch(0, 64, 5))
+    pruner.refresh()
+    assert abs(pruner.n_kept - 0.3 * pruner.n_weights) >= 1.0
+    masks = [weight.mask.clone() for weight in pruner.weights.values()]
+    with torch.no_grad():
+        for weight in pruner.weights.values():
+            weight.parameter.mul_(torch.rand_like(weight.parameter))
+    pruner.finish()
+    assert pruner.n_refreshes == 1
+    assert all(torch.equal(w.mask, mask) for w, mask in zip(pruner.weights.values(), masks, strict=True))
