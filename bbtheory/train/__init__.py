@@ -144,18 +144,18 @@ if TYPE_CHECKING:
     from .adapters import lightning_callback as lightning_callback
     from .attention import AttentionTraffic as AttentionTraffic
     from .attention import measure_attention as measure_attention
+    from .batches import TensorBatches as TensorBatches
     from .batches import classification as classification
     from .batches import cross_entropy as cross_entropy
-    from .batches import TensorBatches as TensorBatches
     from .budgeted_broadcast import BudgetedBroadcast as BudgetedBroadcast
-    from .compaction import compact as compact
     from .compaction import CompactReport as CompactReport
+    from .compaction import compact as compact
     from .data import Dataset as Dataset
     from .data import load_data as load_data
     from .data_changes import Changes as Changes
+    from .data_changes import Tiles as Tiles
     from .data_changes import load_changes as load_changes
     from .data_changes import split_blocks as split_blocks
-    from .data_changes import Tiles as Tiles
     from .data_faces import Faces as Faces
     from .data_faces import FaceSplit as FaceSplit
     from .data_faces import load_faces as load_faces
@@ -165,24 +165,24 @@ if TYPE_CHECKING:
     from .data_image_folders import load_image_folder as load_image_folder
     from .data_images import Images as Images
     from .data_images import load_images as load_images
-    from .data_speech import load_librispeech as load_librispeech
-    from .data_speech import load_spoken_digits as load_spoken_digits
     from .data_speech import ReadSpeech as ReadSpeech
     from .data_speech import SpokenDigits as SpokenDigits
-    from .data_text import load_text as load_text
+    from .data_speech import load_librispeech as load_librispeech
+    from .data_speech import load_spoken_digits as load_spoken_digits
     from .data_text import TextData as TextData
+    from .data_text import load_text as load_text
     from .data_text import word_buckets as word_buckets
-    from .data_volumes import load_volume as load_volume
     from .data_volumes import Volume as Volume
-    from .distributed import alone as alone
+    from .data_volumes import load_volume as load_volume
     from .distributed import Processes as Processes
-    from .dynamic import RigL as RigL
+    from .distributed import alone as alone
     from .dynamic import SET as SET
+    from .dynamic import RigL as RigL
     from .flow import Flow as Flow
-    from .flux_measurement import estimate_flux as estimate_flux
     from .flux_measurement import Flux as Flux
     from .flux_measurement import FluxMeasurement as FluxMeasurement
     from .flux_measurement import LayerFlux as LayerFlux
+    from .flux_measurement import estimate_flux as estimate_flux
     from .flux_measurement import measure_flux as measure_flux
     from .history import History as History
     from .hyperflux import Hyperflux as Hyperflux
@@ -190,33 +190,33 @@ if TYPE_CHECKING:
     from .image_files import ImageFiles as ImageFiles
     from .key_distance import keep_distances as keep_distances
     from .key_distance import measure_key_distances as measure_key_distances
+    from .language import TextBatches as TextBatches
     from .language import count_models as count_models
     from .language import next_token_loss as next_token_loss
     from .language import perplexities as perplexities
     from .language import surprise as surprise
-    from .language import TextBatches as TextBatches
     from .log_mel import LogMel as LogMel
     from .loop import train_epochs as train_epochs
     from .masked_model import NonFiniteError as NonFiniteError
-    from .measurement import measure_model as measure_model
     from .measurement import UnitTable as UnitTable
+    from .measurement import measure_model as measure_model
     from .models import lenet_300_100 as lenet_300_100
     from .models import mlp as mlp
+    from .models_resnet import ResNet as ResNet
     from .models_resnet import block_convolutions as block_convolutions
     from .models_resnet import pointwise_convolutions as pointwise_convolutions
-    from .models_resnet import ResNet as ResNet
     from .models_resnet import resnet as resnet
+    from .models_siamese import SiameseNetwork as SiameseNetwork
     from .models_siamese import change_loss as change_loss
     from .models_siamese import siamese_network as siamese_network
     from .models_siamese import siamese_reach as siamese_reach
-    from .models_siamese import SiameseNetwork as SiameseNetwork
+    from .models_speech import SpeechEncoder as SpeechEncoder
     from .models_speech import ctc_loss as ctc_loss
     from .models_speech import greedy_decode as greedy_decode
-    from .models_speech import SpeechEncoder as SpeechEncoder
     from .models_transformer import OLMO_1B as OLMO_1B
     from .models_transformer import Transformer as Transformer
-    from .models_transformer import transformer as transformer
     from .models_transformer import TransformerShape as TransformerShape
+    from .models_transformer import transformer as transformer
     from .models_unet import UNet3d as UNet3d
     from .one_shot import prune_one_shot as prune_one_shot
     from .packs import MissingDataError as MissingDataError
@@ -227,41 +227,41 @@ if TYPE_CHECKING:
     from .pressure import PressureRule as PressureRule
     from .pressure import Setting as Setting
     from .pressure import SteerDensity as SteerDensity
+    from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks
     from .projection import project_to_groups as project_to_groups
-    from .projection import Projection as Projection
     from .pruner import Pruner as Pruner
     from .ranked import Magnitude as Magnitude
     from .ranked import Random as Random
     from .second_order import sparse_gpt as sparse_gpt
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
-    from .semi_structured import measure_semi_structured as measure_semi_structured
     from .semi_structured import SemiStructuredTiming as SemiStructuredTiming
+    from .semi_structured import measure_semi_structured as measure_semi_structured
     from .semi_structured import to_semi_structured as to_semi_structured
     from .sensitivity import Gradient as Gradient
     from .sensitivity import Taylor as Taylor
     from .tile_batches import TileBatches as TileBatches
-    from .token_budget import budget_tokens as budget_tokens
     from .token_budget import TokenBudget as TokenBudget
+    from .token_budget import budget_tokens as budget_tokens
     from .topk_activation import TopKActivation as TopKActivation
     from .training_run import TrainingRun as TrainingRun
     from .unit_report import LayerReport as LayerReport
     from .unit_report import PruningReport as PruningReport
-    from .utterances import connect_digits as connect_digits
     from .utterances import ConnectedDigits as ConnectedDigits
-    from .utterances import features_of as features_of
     from .utterances import SpeechBatches as SpeechBatches
     from .utterances import Utterances as Utterances
+    from .utterances import connect_digits as connect_digits
+    from .utterances import features_of as features_of
     from .utterances import zipf as zipf
     from .vocabulary import BytePairs as BytePairs
     from .vocabulary import Characters as Characters
     from .wanda import Wanda as Wanda
+    from .word_errors import WordErrors as WordErrors
     from .word_errors import align_words as align_words
     from .word_errors import count_word_errors as count_word_errors
     from .word_errors import frequency_buckets as frequency_buckets
-    from .word_errors import WordErrors as WordErrors
 
 
 def __getattr__(name: str) -> Any:
