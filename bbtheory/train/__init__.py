@@ -104,8 +104,11 @@ _EXPORTS = {
     "project_to_groups": "projection",
     "Projection": "projection",
     "Pruner": "pruner",
+    "compare_scores": "pruning_events",
+    "PruningEvents": "pruning_events",
     "Magnitude": "ranked",
     "Random": "ranked",
+    "RandomRegrowth": "regrowth",
     "sparse_gpt": "second_order",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
@@ -232,8 +235,11 @@ if TYPE_CHECKING:
     from .projection import project_to_blocks as project_to_blocks
     from .projection import project_to_groups as project_to_groups
     from .pruner import Pruner as Pruner
+    from .pruning_events import PruningEvents as PruningEvents
+    from .pruning_events import compare_scores as compare_scores
     from .ranked import Magnitude as Magnitude
     from .ranked import Random as Random
+    from .regrowth import RandomRegrowth as RandomRegrowth
     from .second_order import sparse_gpt as sparse_gpt
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall
