@@ -70,7 +70,7 @@ class LawConfig:
     last_density: float = 0.0025
     steps: int = 469
     low: float = -12.0
-    high: float = 4.0
+    high: float = 5.0
     per_octave: int = 2
     pressure_steps: int = 4690
     flow_rate: float = 1e-3

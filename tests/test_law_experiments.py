@@ -19,6 +19,7 @@ TINY = dataclasses.replace(
     pruning_law_lenet.SMOKE,
     widths=(12, 8),
     dense_epochs=1,
+    kept=0.7,
     last_density=0.1,
     high=0.0,
     pressure_steps=4,
@@ -126,6 +127,48 @@ def test_spectra_are_of_the_dense_network_and_leave_it(family):
     if family == "magnitude":
         assert np.sort(found) == pytest.approx(np.sort(np.abs(sizes)))
     assert np.isfinite(found).all()
+
+
+def cell(measured, predicted, nu=0.1):
+    from experiments._law_records import fit_law
+
+    density = np.geomspace(0.9, 0.003, 40)
+    curve = fit_law(density ** (-1 / measured), density)
+    return spectrum.Cell(
+        spectrum=np.ones(100),
+        static=2 * predicted,
+        predicted=predicted,
+        compensation=nu,
+        rank_correlation=0.9,
+        predicted_breaks=np.array([0.4, 0.01]),
+        predicted_log_rms=0.1,
+        share_positive=1.0,
+        fit=curve,
+        dense_accuracy=0.98,
+    )
+
+
+def test_measured_is_set_against_predicted():
+    config = dataclasses.replace(
+        spectrum.SMOKE, families=("magnitude", "taylor"), sizes=((8, 6), (16, 8)), seeds=(0, 1, 2)
+    )
+    cells = []
+    for setting in spectrum.cells(config):
+        right = setting.families[0] == "magnitude"
+        measured = 0.8 + 0.02 * setting.seeds[0]
+        cells.append(cell(measured, measured * (1.0 if right else 0.5)))
+    found = spectrum.collect(config, cells)
+    assert [(r.widths, r.family) for r in found.rows] == [
+        ("8-6", "magnitude"), ("8-6", "taylor"), ("16-8", "magnitude"), ("16-8", "taylor"),
+    ]  # fmt: skip
+    right, wrong = found.rows[:2]
+    assert (right.ratio, right.static_ratio) == (pytest.approx(1.0, rel=1e-6), pytest.approx(0.5, rel=1e-6))
+    assert wrong.ratio == pytest.approx(2.0, rel=1e-6)
+    assert wrong.ratio_low <= 2.0 + 1e-9
+    assert (right.agrees, wrong.agrees) == (True, False)
+    assert right.edge == pytest.approx(1 / 1.82, rel=1e-3)
+    assert right.spectrum_break == pytest.approx(0.4)
+    assert found.measured.shape == (4, 3)
 
 
 def test_what_trains_nothing_is_predicted_by_its_spectrum(monkeypatch):
