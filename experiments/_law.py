@@ -40,7 +40,7 @@ __all__ = ["Cell", "LawConfig", "Result", "Task", "cells", "collect", "dense_net
 
 COLUMNS = (
     *("saliency", "density", "accuracy", "mean_kept"),
-    *("flux_low", "flux_median", "growth", "rank_correlation"),
+    *("flux_low", "flux_median", "growth", "near_growth", "rank_correlation"),
 )
 
 

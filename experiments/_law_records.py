@@ -137,18 +137,19 @@ class Cell(Record):
     flux_low: np.ndarray
     flux_median: np.ndarray
     growth: np.ndarray
+    near_growth: np.ndarray
     rank_correlation: np.ndarray
     dense_accuracy: float
     fit: LawFit
     mean_fit: LawFit
 
-    @property
-    def compensation(self) -> float:
-        """Return nu = ln(1 + growth)/ln(1/q) over the events in the window, q the share an event keeps."""
-        density, growth = self.density[1:], self.growth[1:]
-        used = (density > WINDOW[0]) & (density <= WINDOW[1]) & np.isfinite(growth)
-        fall = -float(np.sum(np.log(density[used] / self.density[:-1][used])))
-        return float(np.sum(np.log1p(growth[used]))) / fall if fall > 0 else math.nan
+
+def compensation(density: np.ndarray, growth: np.ndarray) -> float:
+    """Return nu = ln(1 + growth)/ln(1/q) over the events in the window, q the share an event keeps."""
+    after, growth = density[1:], growth[1:]
+    used = (after > WINDOW[0]) & (after <= WINDOW[1]) & np.isfinite(growth)
+    fall = -float(np.sum(np.log(after[used] / density[:-1][used])))
+    return float(np.sum(np.log1p(growth[used]))) / fall if fall > 0 else math.nan
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -281,7 +282,7 @@ def _row(family: str, schedule: str, found: Mapping[tuple[str, str], list[Cell]]
         slope_middle=average([fit.slopes[1] for fit in fits]),
         slope_last=average([fit.slopes[2] for fit in fits]),
         **_interval_of("mean_exponent", [cell.mean_fit.exponent for cell in group]),
-        compensation=average([cell.compensation for cell in group]),
+        compensation=average([compensation(cell.density, cell.growth) for cell in group]),
         rank_correlation=average([average(cell.rank_correlation) for cell in group]),
         dense_accuracy=average([cell.dense_accuracy for cell in group]),
         accuracy_at_tenth=average([_accuracy_at(cell, 0.1, family) for cell in group]),

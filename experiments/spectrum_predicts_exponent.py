@@ -5,8 +5,8 @@ takes scikit-learn's digits. Predictions are this project's (theory.static_expon
 density_under_pressure), made from the dense network alone but for nu:
 
     magnitude, taylor   static exponent of the dense scores, and 1/alpha_0 = 1/alpha_static + nu, with nu =
-                        ln(1 + e)/ln(1/q) measured while it is pruned: what stands near the threshold grows
-                        by 1 + e from one event to the next, of which each keeps the share q
+                        ln(1 + e)/ln(1/q) measured while it is pruned: scores of survivors grow by 1 + e from
+                        one event to the next, of which each keeps the share q; nu assumes all grow alike
     hyperflux           density mean max(0, 1 - gamma/F) of the fluxes F of weights that are removed one by
                         one from the dense network, at the pressures of the run; the law fitted to it
 
@@ -37,7 +37,7 @@ from bbtheory import (
 )
 from bbtheory.records import Record
 from experiments import _law, pruning_law_lenet
-from experiments._law_records import WINDOW, LawFit, average, fit_law, interval, named
+from experiments._law_records import WINDOW, LawFit, average, compensation, fit_law, interval, named
 from experiments._law_records import Cell as LawCell
 from experiments._law_settings import LAW, course
 from experiments.protocol import Progress
@@ -120,6 +120,8 @@ class Cell(Record):
         With nu where scores are compared; of fluxes the same as ``static``.
     compensation : float
         nu; NaN for hyperflux.
+    near_compensation : float
+        The same from what stands near the threshold; nu if all survivors grow alike.
     rank_correlation : float
         Of scores from event to event, mean over events; NaN for hyperflux.
     predicted_breaks : array (2,)
@@ -139,6 +141,7 @@ class Cell(Record):
     static: float
     predicted: float
     compensation: float
+    near_compensation: float
     rank_correlation: float
     predicted_breaks: np.ndarray
     predicted_log_rms: float
@@ -179,6 +182,7 @@ class Row(Record):
     compensation: float
     compensation_low: float
     compensation_high: float
+    near_compensation: float
     rank_correlation: float
     log_rms: float
     first_break: float  # density, geometric means
@@ -249,10 +253,11 @@ def run(config: Config, progress: Progress) -> Cell:
     )
     if family == "hyperflux":
         curve = density_under_pressure(spectrum, history.saliency)
-        expected, nu, kept_ranks = curve.density, math.nan, math.nan
+        expected, nu, near, kept_ranks = curve.density, math.nan, math.nan, math.nan
     else:
         expected = density_under_pressure(spectrum, history.saliency, law="threshold").density
-        nu, kept_ranks = found.compensation, average(found.rank_correlation)
+        nu, near = compensation(found.density, found.growth), compensation(found.density, found.near_growth)
+        kept_ranks = average(found.rank_correlation)
     law = fit_law(history.saliency, expected)
     if family == "hyperflux":
         static = predicted = law.exponent
@@ -266,6 +271,7 @@ def run(config: Config, progress: Progress) -> Cell:
         static=static,
         predicted=predicted,
         compensation=nu,
+        near_compensation=near,
         rank_correlation=kept_ranks,
         predicted_breaks=law.breaks,
         predicted_log_rms=float(np.sqrt(np.mean(off**2))) if off.size else math.nan,
@@ -343,6 +349,7 @@ def _row(setting: Config, group: Sequence[Cell]) -> Row:
         **named("static_ratio", _geometric(measured / static)),
         **named("ratio", (ratio, low, high)),
         **named("compensation", interval(np.array([cell.compensation for cell in group]))),
+        near_compensation=average([cell.near_compensation for cell in group]),
         rank_correlation=average([cell.rank_correlation for cell in group]),
         log_rms=average([cell.predicted_log_rms for cell in group]),
         **named("first_break", _geometric(np.array([cell.fit.breaks[0] for cell in group]))),

@@ -45,7 +45,8 @@ def check(result: Result) -> CheckResult:
     shown = "; ".join(
         f"{row.family} on {row.data} {row.widths}: {row.measured:.2f} (predicted {row.predicted:.2f}, ratio "
         f"{row.ratio:.2f} [{row.ratio_low:.2f}, {row.ratio_high:.2f}], static {row.static:.2f}, nu "
-        f"{row.compensation:.2f}, ranks kept {row.rank_correlation:.2f})"
+        f"{row.compensation:.2f}, near the threshold {row.near_compensation:.2f}, "
+        f"ranks kept {row.rank_correlation:.2f})"
         for row in result.rows
     )
     return CheckResult(

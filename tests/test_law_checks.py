@@ -10,7 +10,7 @@ import pytest
 
 from bbtheory.catalog import Catalog
 from experiments import pruning_law_lenet, spectrum_predicts_exponent
-from experiments._law_records import Cell, Curves, Result, Row, collect, fit_law
+from experiments._law_records import Cell, Curves, Result, Row, collect, compensation, fit_law
 from experiments._law_settings import EFFECTIVE, FAMILIES, LAW, cells, course
 from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED
 
@@ -234,6 +234,7 @@ def cell(exponent, accuracy=1.0, growth=math.nan):
         flux_low=one,
         flux_median=one,
         growth=growth * one,
+        near_growth=growth * one,
         rank_correlation=one,
         dense_accuracy=accuracy,
         fit=fit_law(saliency, density),
@@ -260,8 +261,9 @@ def test_compensation_is_nu():
     growth = 0.05
     found = cell(0.7, growth=growth)
     share = found.density[1] / found.density[0]
-    assert found.compensation == pytest.approx(math.log1p(growth) / -math.log(share), rel=1e-6)
-    assert math.isnan(cell(0.7).compensation)
+    nu = math.log1p(growth) / -math.log(share)
+    assert compensation(found.density, found.growth) == pytest.approx(nu, rel=1e-6)
+    assert math.isnan(compensation(found.density, cell(0.7).growth))
 
 
 def test_courses():

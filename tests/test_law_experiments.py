@@ -139,6 +139,7 @@ def cell(measured, predicted, nu=0.1):
         static=2 * predicted,
         predicted=predicted,
         compensation=nu,
+        near_compensation=nu,
         rank_correlation=0.9,
         predicted_breaks=np.array([0.4, 0.01]),
         predicted_log_rms=0.1,

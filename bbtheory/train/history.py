@@ -35,7 +35,9 @@ class History(Record):
     flux_low, flux_median : array (n,)
         Quantiles 0.05 and 0.5 of the measured flux of present weights.
     growth : array (n,)
-        e: what stands just above the threshold of one pruning event has grown by 1 + e until the next.
+        e: scores of the survivors of one pruning event have grown by 1 + e until the next, median.
+    near_growth : array (n,)
+        The same of the lowest quarter of them, those just above the threshold.
     rank_correlation : array (n,)
         Spearman's, of the scores of the survivors of one event there and at the next.
     """
@@ -45,7 +47,7 @@ class History(Record):
         name: name
         for name in (
             *("step", "saliency", "density", "accuracy"),
-            *("mean_kept", "flux_low", "flux_median", "growth", "rank_correlation"),
+            *("mean_kept", "flux_low", "flux_median", "growth", "near_growth", "rank_correlation"),
         )
     }
 
@@ -57,6 +59,7 @@ class History(Record):
     flux_low: np.ndarray
     flux_median: np.ndarray
     growth: np.ndarray
+    near_growth: np.ndarray
     rank_correlation: np.ndarray
 
     @classmethod

@@ -164,8 +164,9 @@ class PruningEvents:
 def compare_scores(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     """How the scores of links that survive an event have changed by the next.
 
-    The growth e is that of the lowest quarter before, the links just above the threshold: 1 + e is the median
-    of after/before over them. With a share q kept per event, nu = ln(1 + e)/ln(1/q).
+    1 + e is the median of after/before. If all survivors grow by it in each round, of which each keeps the
+    share q, their compensation exponent is nu = ln(1 + e)/ln(1/q); whether they do is seen from the growth of
+    those near the threshold, the lowest quarter before.
 
     Parameters
     ----------
@@ -175,19 +176,23 @@ def compare_scores(before: np.ndarray, after: np.ndarray) -> dict[str, float]:
     Returns
     -------
     dict
-        growth and rank_correlation (Spearman's), NaN with fewer than eight such links.
+        growth, near_growth and rank_correlation (Spearman's), NaN with fewer than eight such links.
     """
     both = (before > 0) & (after > 0)
     before, after = before[both].astype(np.float64), after[both].astype(np.float64)
     if before.size < 8:
-        return {"growth": math.nan, "rank_correlation": math.nan}
-    near = before <= np.quantile(before, _NEAR)
-    growth = math.expm1(float(np.median(np.log(after[near] / before[near]))))
+        return {"growth": math.nan, "near_growth": math.nan, "rank_correlation": math.nan}
+    change = np.log(after / before)
+    near = change[before <= np.quantile(before, _NEAR)]
     every = -(-before.size // _RANKED)
     ranks = [_ranks(values[::every]) for values in (before, after)]
     one, two = (r - r.mean() for r in ranks)
     size = math.sqrt(float(one @ one) * float(two @ two))
-    return {"growth": growth, "rank_correlation": float(one @ two) / size if size > 0 else math.nan}
+    return {
+        "growth": math.expm1(float(np.median(change))),
+        "near_growth": math.expm1(float(np.median(near))),
+        "rank_correlation": float(one @ two) / size if size > 0 else math.nan,
+    }
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

@@ -113,6 +113,7 @@ def test_growth_is_what_the_survivors_did():
             for weight in pruner.weights.values():
                 weight.parameter.mul_(1.07)
     assert events.history.growth[1:] == pytest.approx(np.full(4, 0.07), rel=1e-4)
+    assert events.history.near_growth == pytest.approx(events.history.growth, rel=1e-4, nan_ok=True)
     assert events.history.rank_correlation[1:] == pytest.approx(np.ones(4))
     nu = compensation_exponent(float(events.history.growth[1]), 0.8)
     assert nu == pytest.approx(math.log(1.07) / math.log(1 / 0.8), rel=1e-4)
@@ -327,13 +328,14 @@ def test_compare_scores():
     before = rng.lognormal(size=4000)
     after = before * np.where(before <= np.quantile(before, 0.25), 1.2, 0.5)
     found = compare_scores(before, after)
-    assert found["growth"] == pytest.approx(0.2)
+    assert found["near_growth"] == pytest.approx(0.2)
+    assert found["growth"] == pytest.approx(-0.5)
     noisy = before * rng.lognormal(sigma=0.7, size=4000)
     noisy[:5] = noisy[5]  # ties
     expected = stats.spearmanr(before, noisy).statistic
     assert compare_scores(before, noisy)["rank_correlation"] == pytest.approx(expected, rel=1e-9)
     cut = np.where(np.arange(4000) % 2, after, -1.0)
-    assert compare_scores(before, cut)["growth"] == pytest.approx(0.2)
+    assert compare_scores(before, cut)["near_growth"] == pytest.approx(0.2)
     assert all(math.isnan(v) for v in compare_scores(before[:5], after[:5]).values())
     assert math.isnan(compare_scores(np.ones(20), np.ones(20))["rank_correlation"])
 
