@@ -109,6 +109,7 @@ def without(result, family):
         ("exponent_is_stable", REFUTED, law(schedule_ratio=0.7)),
         ("exponent_is_stable", UNDECIDED, law(spread=0.19)),
         ("exponent_is_stable", UNDECIDED, law(schedule_ratio=1.18)),
+        ("exponent_is_stable", UNDECIDED, law(schedule_ratio=0.84)),
         ("exponent_is_stable", UNDECIDED, law(n=3, spread=0.4)),
     ],
 )
