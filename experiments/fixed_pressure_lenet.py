@@ -18,23 +18,19 @@ of present weights far from the pressure.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import mean_interval
 from bbtheory.records import Record
+from experiments._hyperflux import drift, interval, load, mean, spread
 from experiments.protocol import NotRun, Progress
 
-LAYERS = ("fc1", "fc2", "fc3")
 _LAST_RATE = 1e-7  # of Adam on the weights, authors' code
-_LATE = 0.1  # share of the epochs at the end over which the density's drift and spread are taken
 _FLUX_IMAGES = 2048  # the first of the training images
 _LOW = 0.05  # quantile that stands for the least flux of present weights
 
@@ -182,7 +178,7 @@ def run(config: Config, progress: Progress) -> Cell:
         raise NotRun("a CUDA device")
     torch.set_num_threads(1)
     seed, pressure = config.seeds[0], 2.0 ** config.exponents[0]
-    x, y, x_test, y_test = (part.to(config.device) for part in _data(config.data, progress.data_root))
+    x, y, x_test, y_test = (part.to(config.device) for part in load(config.data, progress.data_root))
     batches = TensorBatches(x, y, config.batch, seed=seed)
     model = lenet_300_100(x.shape[1], 10, seed=seed).to(config.device)
     optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, fused=True)
@@ -240,54 +236,22 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
     for i, exponent in enumerate(config.exponents):
         group = cells[n * i : n * (i + 1)]
         density = np.array([cell.density[-1] for cell in group])
-        late = [cell.density[-max(round(_LATE * cell.density.size), 1) :] for cell in group]
         layers = np.mean([cell.layer_density for cell in group], axis=0)
         rows.append(
             Row(
                 2.0**exponent,
                 n,
-                *_interval(density),
-                _mean([float(d.std() / d.mean()) if d.mean() > 0 else math.nan for d in late]),
-                _mean([_drift(d) for d in late]),
-                *_interval(np.array([cell.accuracy[-1] for cell in group])),
+                *interval(density),
+                mean([spread(cell.density) for cell in group]),
+                mean([drift(cell.density) for cell in group]),
+                *interval([cell.accuracy[-1] for cell in group]),
                 fc1=float(layers[0]),
                 fc2=float(layers[1]),
                 fc3=float(layers[2]),
-                flux_low=_mean([cell.flux_low for cell in group]),
-                flux_median=_mean([cell.flux_median for cell in group]),
-                absent_above=_mean([cell.absent_above for cell in group]),
+                flux_low=mean([cell.flux_low for cell in group]),
+                flux_median=mean([cell.flux_median for cell in group]),
+                absent_above=mean([cell.absent_above for cell in group]),
                 n_empty=sum(bool(cell.empty) for cell in group),
             )
         )
     return Result(rows=tuple(rows))
-
-
-@functools.lru_cache(maxsize=1)
-def _data(name: str, data_root: Path | None) -> tuple[Any, Any, Any, Any]:
-    import torch
-
-    from bbtheory.train import MissingDataError, load_data
-
-    try:
-        data = load_data(name, data_root)
-    except MissingDataError as missing:
-        raise NotRun(f"data: {missing}") from None
-    parts = (data.flat("train"), data.y_train.copy(), data.flat("test"), data.y_test.copy())
-    return tuple(torch.from_numpy(part) for part in parts)  # pyright: ignore[reportReturnType]
-
-
-def _drift(density: np.ndarray) -> float:
-    """Relative change along the line of least squares; NaN for fewer than three epochs."""
-    if density.size < 3 or density.mean() == 0:
-        return math.nan
-    return float(np.polyfit(np.arange(density.size), density, 1)[0] * (density.size - 1) / density.mean())
-
-
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    mean, (low, high) = mean_interval(values)
-    return float(mean), float(low), float(high)
-
-
-def _mean(values: Sequence[float]) -> float:
-    seen = [v for v in values if math.isfinite(v)]
-    return float(np.mean(seen)) if seen else math.nan

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import pytest
 import torch
@@ -28,7 +29,7 @@ SMALL, LARGE = (20, 40, 30, 5), (20, 400, 30, 5)  # by tensor operations, by com
 class Setup:
     """A network under pressure, its optimizer, and the states its training has given."""
 
-    def __init__(self, pressure=0.3, widths=SMALL, **settings):
+    def __init__(self, pressure: Any = 0.3, widths=SMALL, **settings):
         self.model = mlp(0, widths)
         self.optimizer = torch.optim.Adam(self.model.parameters(), 1e-2)
         self.flux = Hyperflux(self.model, pressure, **{"interval": 6, "flow": Flow(lr=0.02), **settings})
