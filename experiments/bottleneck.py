@@ -4,14 +4,13 @@ Source: LeNet-300-100 on MNIST, from --data-root or BBTHEORY_DATA; the smoke pre
 digits. The experiment of the authors' code of Hyperflux (arXiv 2504.05349): only fc3, 100 inputs and 10
 classes, may be pruned, and the pressure goes through 5^0, 5^1, ... Their pressure is divided by the number
 of all weights, though fc3 alone feels it, so the push on a presence variable is gamma/266200. The second arm
-prunes all layers under the same push: how much more of fc3 is left shows what the freedom of the layers
-before it is worth.
+prunes all layers under the same push: the difference in fc3 is what the full layers before it are worth.
 
 Full is the authors' 10 epochs a level; the CPU preset has 4, and presence 2.5 times as fast.
 
 Time: 12 min on one core (CPU preset: 5 cells of 55 s of processor time, 5 of 80, extrapolated from a busy
-machine), no accelerator. What would count against a bottleneck that adapts: fc3 as dense alone as among
-pruned layers, or an accuracy that falls before each class has one weight left.
+machine), no accelerator. What would count against layers that make up for a bottleneck: an accuracy that
+falls as soon alone as among pruned layers, at the same number of weights of fc3.
 """
 
 from __future__ import annotations
