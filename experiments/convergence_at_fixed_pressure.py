@@ -9,8 +9,9 @@ What the separable loss says (weights at their optimum that do not interact): t 
 ``arrival`` epochs after the start (t over the rate for Adam, t N (1 - momentum)/(rate gamma) steps for SGD),
 then slides on 0, and the density is that of the limit at once, the same for both optimizers. So whatever
 falls later is due to weights that learn and interact, and ``late_fall`` measures it: the share of what is
-left at twice the arrival that is gone at the end. From there on three courses are fitted, with relative
-errors of equal size: s + a exp(-e/tau), s + a e^-b, and a e^-b, which never converges; AICc chooses.
+left at twice the arrival that is gone at the end. From there on, epochs e counted anew, three courses are
+fitted, with relative errors of equal size: s + a exp(-e/tau), s + a e^-b, and a e^-b, which never converges;
+AICc chooses.
 Residuals of a course are autocorrelated, so that the choice describes it and tests nothing.
 
 Time: 20 min on one core (CPU preset: 12 cells of 100 s of processor time, extrapolated from a busy machine),
