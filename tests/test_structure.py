@@ -79,7 +79,11 @@ TABLE = (
     Row(("bbtheory/measure/*",), (*BASE, "theory.entropy", "measure"), ("numpy",)),
     Row(("bbtheory/fit/*_kernel.py",), ("fit",), ("numpy", "numba")),
     Row(("bbtheory/fit/*",), (*FACE, "theory.entropy", "fit"), ("numpy", "scipy")),
-    Row(("experiments/_contest*.py",), ("*",), ("numpy", "torch")),
+    Row(
+        ("experiments/_contest*.py", "experiments/_hyperflux.py", "experiments/_law*.py"),
+        ("*",),
+        ("numpy", "torch"),
+    ),
     Row(("experiments/_*.py",), DRIVER, ("numpy", "tqdm", "joblib", "distributed")),
     Row(("experiments/*",), ("*",), ("*",), never=("matplotlib",)),
     Row(("figures/_*.py",), (*DRIVER, "plots"), ("joblib", "tqdm", "matplotlib")),

@@ -22,7 +22,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from bbtheory.train import BudgetedBroadcast, NonFiniteError, Pruner
+from bbtheory.train import BudgetedBroadcast, Flow, Hyperflux, NonFiniteError, Pruner
 from bbtheory.train.distributed import Processes, alone
 from small_models import ConvNet, batch, cut_are_zero, mlp
 
@@ -104,6 +104,64 @@ def ddp_masks_are_those_of_one_process_with_all_data():
     for p in (pruner, single):
         p.refresh()
     assert all(torch.equal(w.mask, single.weights[n].mask) for n, w in pruner.weights.items())
+
+
+def ddp_presence_is_that_of_one_process_with_all_data():
+    for view in (False, True):
+        wrapped = DistributedDataParallel(mlp().double(), gradient_as_bucket_view=view)
+        settings = {"flow": Flow("sgd", lr=30.0, momentum=0.9), "presence": (-0.1, 0.2)}
+        flux, single = (Hyperflux(m, 0.1, **settings) for m in (wrapped, mlp().double()))
+        single.reduce = alone
+        optimizers = [torch.optim.SGD(f.model.parameters(), 0.05, momentum=0.9) for f in (flux, single)]
+        for step in range(1, 13):
+            x = share(step, 16, 20).double()
+            both = torch.cat(everywhere(x))
+            for f, model, data, optimizer in (
+                (flux, wrapped, x, optimizers[0]),
+                (single, single.model, both, optimizers[1]),
+            ):
+                optimizer.zero_grad()
+                halves = data.chunk(2)  # accumulated: the first is summed over processes too
+                for half in halves:
+                    ((model(half) - 0.3).pow(2).mean() / 2).backward()
+                nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+                optimizer.step()
+                f.step()
+        flux.verify(agreement=True)
+        assert 0.05 < flux.current_density < 0.95
+        for name, weight in flux.weights.items():
+            ts = everywhere(weight.t)
+            assert torch.equal(*ts)
+            other = single.weights[name]  # sums in another order
+            torch.testing.assert_close(weight.t, other.t, rtol=0, atol=1e-12)
+            torch.testing.assert_close(weight.dormant, other.dormant, rtol=0, atol=1e-12)
+
+
+def ddp_presence_without_the_sum_differs():
+    """Negative control."""
+    wrapped = DistributedDataParallel(mlp())
+    flux = Hyperflux(wrapped, 0.1, flow=Flow(lr=0.02), presence=(-0.1, 0.2))
+    flux.reduce = alone
+    run(wrapped, flux, range(1, 8))
+    assert masks_differ(flux) > 0.01
+    refused(lambda: flux.verify(agreement=True), "same in all processes")
+
+
+def ddp_presence_refuses_what_one_process_cannot_step():
+    wrapped = DistributedDataParallel(mlp())
+    flux = Hyperflux(wrapped, 0.1)
+    optimizer = run(wrapped, flux, range(1, 3))
+    optimizer.zero_grad()
+    bad = float("nan") if dist.get_rank() == 0 else 1.0
+    (wrapped(share(3, 16, 20)).sum() * bad).backward()
+    optimizer.step()
+    refused(flux.step, "gradients of layer", error=NonFiniteError)
+
+
+def fsdp_presence_is_refused():
+    model = mlp()
+    fully_shard(model)
+    refused(lambda: Hyperflux(model, 0.1), "Hyperflux", "whole weights")
 
 
 def ddp_gradients_are_masked_before_they_are_averaged():

@@ -50,7 +50,14 @@ _EXPORTS = {
     "Processes": "distributed",
     "RigL": "dynamic",
     "SET": "dynamic",
+    "Flow": "flow",
+    "estimate_flux": "flux_measurement",
+    "Flux": "flux_measurement",
+    "FluxMeasurement": "flux_measurement",
+    "LayerFlux": "flux_measurement",
+    "measure_flux": "flux_measurement",
     "History": "history",
+    "Hyperflux": "hyperflux",
     "PosedImages": "image_batches",
     "ImageFiles": "image_files",
     "keep_distances": "key_distance",
@@ -88,13 +95,20 @@ _EXPORTS = {
     "PatchBatches": "patches",
     "predict_volume": "patches",
     "rare_class_loss": "patches",
+    "FollowTrajectory": "pressure",
+    "PressureRule": "pressure",
+    "Setting": "pressure",
+    "SteerDensity": "pressure",
     "measure_projection": "projection",
     "project_to_blocks": "projection",
     "project_to_groups": "projection",
     "Projection": "projection",
     "Pruner": "pruner",
+    "compare_scores": "pruning_events",
+    "PruningEvents": "pruning_events",
     "Magnitude": "ranked",
     "Random": "ranked",
+    "RandomRegrowth": "regrowth",
     "sparse_gpt": "second_order",
     "keep_largest": "selection",
     "keep_largest_overall": "selection",
@@ -167,7 +181,14 @@ if TYPE_CHECKING:
     from .distributed import alone as alone
     from .dynamic import SET as SET
     from .dynamic import RigL as RigL
+    from .flow import Flow as Flow
+    from .flux_measurement import Flux as Flux
+    from .flux_measurement import FluxMeasurement as FluxMeasurement
+    from .flux_measurement import LayerFlux as LayerFlux
+    from .flux_measurement import estimate_flux as estimate_flux
+    from .flux_measurement import measure_flux as measure_flux
     from .history import History as History
+    from .hyperflux import Hyperflux as Hyperflux
     from .image_batches import PosedImages as PosedImages
     from .image_files import ImageFiles as ImageFiles
     from .key_distance import keep_distances as keep_distances
@@ -205,13 +226,20 @@ if TYPE_CHECKING:
     from .patches import PatchBatches as PatchBatches
     from .patches import predict_volume as predict_volume
     from .patches import rare_class_loss as rare_class_loss
+    from .pressure import FollowTrajectory as FollowTrajectory
+    from .pressure import PressureRule as PressureRule
+    from .pressure import Setting as Setting
+    from .pressure import SteerDensity as SteerDensity
     from .projection import Projection as Projection
     from .projection import measure_projection as measure_projection
     from .projection import project_to_blocks as project_to_blocks
     from .projection import project_to_groups as project_to_groups
     from .pruner import Pruner as Pruner
+    from .pruning_events import PruningEvents as PruningEvents
+    from .pruning_events import compare_scores as compare_scores
     from .ranked import Magnitude as Magnitude
     from .ranked import Random as Random
+    from .regrowth import RandomRegrowth as RandomRegrowth
     from .second_order import sparse_gpt as sparse_gpt
     from .selection import keep_largest as keep_largest
     from .selection import keep_largest_overall as keep_largest_overall

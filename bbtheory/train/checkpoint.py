@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bbtheory.train.history import History
+from bbtheory.train.history import COLUMNS, History
 from bbtheory.train.sharding import is_sharded, placed
 
 if TYPE_CHECKING:
@@ -46,9 +46,7 @@ def pack(pruner: Pruner) -> dict[str, Any]:
             name: {"total": a.total.clone(), "count": a.count.clone(), "health": a.health.clone()}
             for name, a in pruner.activities.items()
         },
-        "history": {
-            name: getattr(history, name).tolist() for name in ("step", "saliency", "density", "accuracy")
-        },
+        "history": {name: getattr(history, name).tolist() for name in COLUMNS},
         "extra": pruner.extra_state(),
     }
 
@@ -83,9 +81,9 @@ def unpack(pruner: Pruner, state: Mapping[str, Any]) -> None:
         for part, value in state["activities"][name].items():
             getattr(activity, part).copy_(value)
     rows = state["history"]
+    unknown = [np.nan] * len(rows["step"])  # a state of an earlier version has the first columns alone
     pruner.history = History(
-        np.array(rows["step"], np.int64),
-        *(np.array(rows[n], float) for n in ("saliency", "density", "accuracy")),
+        np.array(rows["step"], np.int64), *(np.array(rows.get(n, unknown), float) for n in COLUMNS[1:])
     )
     pruner._record_gradients(pruner.needs_gradient and pruner.is_refresh(pruner.step_count + 1))
     pruner.load_extra_state(state["extra"])

@@ -187,11 +187,15 @@ def place_activities(
 
 
 def masked_weights(
-    graph: Mapping[str, Layer], chosen: Sequence[str], granularity: str, dormant: str
+    graph: Mapping[str, Layer],
+    chosen: Sequence[str],
+    granularity: str,
+    dormant: str,
+    kind: type[MaskedWeight] = MaskedWeight,
 ) -> dict[str, MaskedWeight]:
     """Return the chosen layers' weights with full masks."""
     return {
-        name: MaskedWeight(
+        name: kind(
             name, graph[name].owners, groups=graph[name].groups, granularity=granularity, dormant=dormant
         )
         for name in chosen

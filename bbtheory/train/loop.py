@@ -59,7 +59,8 @@ def train_epochs(
         Such as `cross_entropy`.
     pruner : Pruner, optional
         Its ``step`` is called after each ``optimizer.step``; its history takes a row after every epoch whose
-        metrics hold an accuracy. ``finish`` is left to the caller.
+        metrics hold an accuracy. ``finish`` is left to the caller. Training ends early with an epoch in which
+        it has said why by ``stopped``.
     scheduler : torch.optim.lr_scheduler.LRScheduler, optional
     scheduler_per : {"epoch", "step"}
         When it steps.
@@ -108,6 +109,8 @@ def train_epochs(
     device = _device(model)
     precise = torch.float32 if device.type == "mps" else torch.float64
     scaler = torch.amp.GradScaler(device.type) if autocast is torch.float16 else None
+    if pruner is not None and scaler is not None:
+        pruner.scaler = scaler
     parts = {
         "model": model,
         "optimizer": optimizer,
@@ -122,6 +125,8 @@ def train_epochs(
     with _own_randomness(device) as reseed:
         try:
             for epoch in range(trace.n_epochs, epochs):
+                if pruner is not None and pruner.stopped:
+                    break
                 reseed(stream_seed(seed, "epoch", epoch))
                 model.train()
                 total, n_batches = torch.zeros((), dtype=precise, device=device), 0

@@ -15,7 +15,7 @@ from bbtheory import validate
 from bbtheory.train import distributed
 from bbtheory.train.activity import DEFINITIONS, Activity, Padding, remove_dead_taps, watch_layers
 from bbtheory.train.layers import choose_layers, find_layers, masked_weights, place_activities
-from bbtheory.train.masking import DORMANT, GRANULARITIES
+from bbtheory.train.masking import DORMANT, GRANULARITIES, MaskedWeight
 from bbtheory.train.optimizers import OptimizerWatch
 from bbtheory.train.sharding import is_sharded, reshard, whole
 from bbtheory.train.tracing import trace_layers
@@ -52,6 +52,9 @@ class MaskedModel:
         Sums a list of tensors over processes, in place; over all by default, see distributed.py.
     """
 
+    weight_kind: type[MaskedWeight] = MaskedWeight
+    watch_kind: type[OptimizerWatch] = OptimizerWatch
+
     def __init__(
         self,
         model: nn.Module,
@@ -76,7 +79,7 @@ class MaskedModel:
         chosen = choose_layers(model, self.graph, layers, exclude)
         trace_layers(model, self.graph)
         place_activities(model, self.graph, activations, inputs)
-        self.weights = masked_weights(self.graph, chosen, granularity, dormant)
+        self.weights = masked_weights(self.graph, chosen, granularity, dormant, self.weight_kind)
         self.padding = Padding()
         self.activities: dict[str, Activity] = {}
         if count_activity:
@@ -85,7 +88,7 @@ class MaskedModel:
         self._enforce_each_step = False
         self._check_leaks = False
         self._removed = False
-        self._watch = OptimizerWatch(self.weights.values(), optimizer)
+        self._watch = self.watch_kind(self.weights.values(), optimizer)
         with self._or_removed():
             self._attach()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -44,9 +44,11 @@ class OptimizerWatch:
 
         def after_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
             watch = me()
-            if watch is not None and (optimizer in watch._optimizers or watch._owns(optimizer)):
-                watch._optimizers.add(optimizer)
-                watch.seen = watch.stepped = True
+            if watch is not None and watch._steps_ours(optimizer):
+                watch.seen = True
+                # a fused optimizer is called by a gradient scaler in any case and skips by itself
+                infinite = getattr(optimizer, "found_inf", None)
+                watch.stepped |= infinite is None or float(infinite) == 0.0
 
         handle = register_optimizer_step_post_hook(after_step)
         self._close = weakref.finalize(self, handle.remove)
@@ -76,15 +78,22 @@ class OptimizerWatch:
                     if torch.is_tensor(value) and value.shape == weight.parameter.shape:
                         weight.clear_cut(value)
 
+    def _steps_ours(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether an optimizer steps one of the weights; it is remembered."""
+        ours = optimizer in self._optimizers or self._owns(optimizer)
+        if ours:
+            self._optimizers.add(optimizer)
+        return ours
+
     def _owns(self, optimizer: torch.optim.Optimizer) -> bool:
         pruned = {id(weight.parameter) for weight in self.weights}
         return any(id(p) in pruned for group in optimizer.param_groups for p in group["params"])
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> OptimizerWatch:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Watch the copied weights; an optimizer copied along is found when it steps."""
         import copy
 
-        twin = OptimizerWatch(copy.deepcopy(self.weights, memo))
+        twin = type(self)(copy.deepcopy(self.weights, memo))
         twin.seen, twin.stepped = self.seen, self.stepped
         for optimizer in self._optimizers:
             if id(optimizer) in memo:

@@ -79,6 +79,8 @@ class Pruner(MaskedModel):
 
     uses_activity = False
     needs_gradient = False  # whether `choose` reads gradients of cut weights at a refresh
+    stopped = ""  # why training should end, said by a pruner that has nothing left to prune
+    scaler: Any = None  # the torch.amp.GradScaler that scales the loss, for pruners that read gradients
 
     def __init__(
         self,
@@ -271,16 +273,23 @@ class Pruner(MaskedModel):
             for name, weight in self.weights.items()
         )
 
-    def record(self, accuracy: float, saliency: float | None = None) -> None:
+    def record(self, accuracy: float, saliency: float | None = None, **measured: float) -> None:
         """Add a row to the history: `saliency` unless it is given, the density now, the accuracy.
+
+        Parameters
+        ----------
+        accuracy, saliency : float
+        measured : float
+            What else was measured, by the names of `History`'s later columns.
 
         Raises
         ------
         ValueError
-            If a number is not finite or the saliency is negative.
+            If saliency or accuracy is not finite, the saliency is negative, or a name is unknown.
         """
         saliency = self.saliency() if saliency is None else saliency
-        self.history = self.history.extended(self.step_count, saliency, self.current_density, accuracy)
+        density = self.current_density
+        self.history = self.history.extended(self.step_count, saliency, density, accuracy, measured)
 
     def report(self, example_input: Any = None) -> PruningReport:
         """Density, on-rates, traffic, balance, bytes and multiply-adds, per layer and unit.

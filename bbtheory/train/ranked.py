@@ -40,9 +40,14 @@ class Ranked(Pruner):
         Of the iterative schedule, in (0, 1).
     dormant : {"zero", "stored"}
         Whether a cut link is gone for good, or competes again with the value it had.
+    shuffled : bool
+        A control: scores change places at random among all links that compete, so that links are cut at
+        random, and saliencies are those of the true scores.
 
     Attributes
     ----------
+    follows : bool
+        Whether the score of a link at one refresh may be compared with that at the next.
     largest_removed : float
         Largest score, per weight, of a link that the last refresh cut; 0 before any was. It is the saliency
         of `record`.
@@ -60,6 +65,8 @@ class Ranked(Pruner):
     removed score, follow the authors' code of Hyperflux (arXiv 2504.05349) for iterative magnitude pruning.
     """
 
+    follows = True
+
     def __init__(
         self,
         model: nn.Module,
@@ -69,12 +76,17 @@ class Ranked(Pruner):
         rounds: int = 10,
         kept: float = 0.9,
         dormant: str = "zero",
+        shuffled: bool = False,
         **settings: Any,
     ):
+        if not isinstance(shuffled, bool):
+            raise ValueError(f"shuffled must be True or False, got {shuffled!r}")
         self.schedule = validate.choice("schedule", schedule, SCHEDULES)
         self.rounds = validate.integer("rounds", rounds, "[1, 1e6]")
         self.kept = validate.real("kept", kept, "(0, 1)")
         self.returns = dormant == "stored"
+        self.shuffled = shuffled
+        self.follows = self.follows and not shuffled
         self.largest_removed = 0.0
         self.mean_kept = 0.0
         super().__init__(model, density, dormant=dormant, **settings)
@@ -87,11 +99,24 @@ class Ranked(Pruner):
 
     def scores(self) -> dict[str, torch.Tensor]:
         """`score` of each layer, below all others where a cut link may not return."""
-        return {
-            name: score if self.returns else score.masked_fill(~weight.mask, _GONE)
-            for name, weight in self.weights.items()
-            for score in [self.score(name, weight)]
-        }
+        scores = {name: self.score(name, weight) for name, weight in self.weights.items()}
+        if self.shuffled:
+            scores = self._exchanged(scores)
+        if self.returns:
+            return scores
+        return {n: score.masked_fill(~self.weights[n].mask, _GONE) for n, score in scores.items()}
+
+    def _exchanged(self, scores: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Scores in random places among the links that compete; per weight where links differ in size."""
+        places = {n: torch.ones_like(w.mask) if self.returns else w.mask for n, w in self.weights.items()}
+        parts = [scores[name][place] / self.weights[name].link_size for name, place in places.items()]
+        pool = torch.cat([part.cpu() for part in parts])
+        pool = pool[torch.randperm(pool.numel(), generator=self.generator)]
+        exchanged = {}
+        for (name, place), part in zip(places.items(), pool.split([p.numel() for p in parts]), strict=True):
+            exchanged[name] = scores[name].clone()
+            exchanged[name][place] = part.to(scores[name]) * self.weights[name].link_size
+        return exchanged
 
     def choose(self) -> dict[str, torch.Tensor]:
         """Masks of this round."""
@@ -175,6 +200,8 @@ class Random(Ranked):
     redraw : bool
     interval, warmup, allocation, seed and others : see `Pruner`
     """
+
+    follows = False
 
     def __init__(self, model: nn.Module, density: float, *, redraw: bool = False, **settings: Any):
         if not isinstance(redraw, bool):

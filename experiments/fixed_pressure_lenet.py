@@ -1,0 +1,257 @@
+"""Where does the density of LeNet-300-100 settle under a pressure that is held?
+
+Source: MNIST, its official split, from --data-root or BBTHEORY_DATA; the smoke preset takes scikit-learn's
+digits. Settings follow the authors' code of Hyperflux (arXiv 2504.05349) of January 2025, when it made their
+curves of this network: weights from scratch by Adam at 5e-3, along a cosine to 1e-7, no decay; presence by
+Adam at 7.5e-4, from uniform (0.2, 0.5); plain cross-entropy (their later code smooths labels by 0.1, which
+lowers the density, at 2^5 by 27 % after 12 epochs); images in [0, 1]; batches of 128; 300 epochs. Nothing is
+tuned. One run for each pressure 2^k and seed; at its end the flux of absent weights is measured, and that of
+some present ones by removing them, and set against the pressure.
+
+Time: 3.3 hours on one core (CPU preset: 18 cells of 11 minutes of processor time, extrapolated from 12
+epochs), longer than other CPU presets, and resumable after every epoch; the GPU preset, all pressures, has
+not been run. What would count against the claim that a held pressure sets the density: a density that is
+still falling at the end, or that differs between seeds by more than it does between pressures; a least flux
+of present weights far from the pressure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bbtheory import validate
+from bbtheory.records import Record
+from experiments._hyperflux import drift, interval, load, mean, spread
+from experiments.protocol import NotRun, Progress
+
+_LAST_RATE = 1e-7  # of Adam on the weights, authors' code
+_FLUX_IMAGES = 2048  # the first of the training images
+_LOW = 0.05  # quantile that stands for the least flux of present weights
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """Settings.
+
+    Parameters
+    ----------
+    data : {"mnist", "digits"}
+    exponents : tuple of int
+        k of the pressures 2^k.
+    epochs, batch : int
+    learning_rate, flow_rate : float
+        Of Adam on weights, at the start; of Adam on presence.
+    smoothing : float
+        Of labels, in [0, 1).
+    n_removed : int
+        Present weights that are removed one by one, for their flux.
+    device : {"cpu", "cuda"}
+    seeds : tuple of int
+    """
+
+    data: str = "mnist"
+    exponents: tuple[int, ...] = tuple(range(-6, 8))
+    epochs: int = 300
+    batch: int = 128
+    learning_rate: float = 5e-3
+    flow_rate: float = 7.5e-4
+    smoothing: float = 0.0
+    n_removed: int = 200
+    device: str = "cpu"
+    seeds: tuple[int, ...] = (0, 1, 2)
+
+    def __post_init__(self) -> None:
+        validate.choice("data", self.data, ("mnist", "digits"))
+        for exponent in self.exponents:
+            validate.integer("exponents", exponent, "[-60, 60]")
+        validate.integer("epochs", self.epochs, "[1, inf)")
+        validate.integer("batch", self.batch, "[1, inf)")
+        validate.real("learning_rate", self.learning_rate, "(0, inf)")
+        validate.real("flow_rate", self.flow_rate, "(0, inf)")
+        validate.real("smoothing", self.smoothing, "[0, 1)")
+        validate.integer("n_removed", self.n_removed, "[0, inf)")
+        validate.choice("device", self.device, ("cpu", "cuda"))
+
+
+SMOKE = Config(data="digits", exponents=(0,), epochs=3, flow_rate=1e-2, n_removed=20, seeds=(0,))
+CPU = Config(exponents=(-5, -3, -1, 1, 3, 5))
+GPU = Config(device="cuda")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell(Record):
+    """One pressure and seed.
+
+    Parameters
+    ----------
+    density, accuracy, loss : array (epochs,)
+        At the end of each epoch.
+    layer_density : array (3,)
+        At the end.
+    absent_cases : array (3, 4)
+        Absent weights of each layer by case of sign, see `bbtheory.train.LayerFlux`.
+    empty : tuple of str
+        Layers without a weight at the end.
+    flux_low, flux_median : float
+        Quantiles 0.05 and 0.5 of the flux of present weights, of those removed; NaN without any.
+    absent_above : float
+        Share of all absent weights whose flux is above the pressure.
+    """
+
+    KIND: ClassVar[str] = "fixed_pressure_lenet_cell"
+
+    density: np.ndarray
+    accuracy: np.ndarray
+    loss: np.ndarray
+    layer_density: np.ndarray
+    absent_cases: np.ndarray
+    empty: tuple[str, ...]
+    flux_low: float
+    flux_median: float
+    absent_above: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Row(Record):
+    """One pressure over seeds; intervals are Student's, 95 %."""
+
+    KIND: ClassVar[str] = "fixed_pressure_lenet_row"
+
+    pressure: float
+    n: int
+    density: float  # after the last epoch
+    low: float
+    high: float
+    spread: float  # standard deviation over the last tenth of the epochs, over the density; mean over seeds
+    drift: float  # relative change over the last tenth of the epochs, on the line of least squares; mean
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    fc1: float
+    fc2: float
+    fc3: float
+    flux_low: float
+    flux_median: float
+    absent_above: float
+    n_empty: int  # runs that end with an empty layer
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result(Record):
+    """All pressures; `python -m bbtheory.fit pruning-law` reads pressure and density."""
+
+    KIND: ClassVar[str] = "fixed_pressure_lenet"
+
+    rows: tuple[Row, ...]
+
+
+def cells(config: Config) -> list[Config]:
+    """Return one setting per pressure and seed."""
+    return [
+        dataclasses.replace(config, exponents=(exponent,), seeds=(seed,))
+        for exponent in config.exponents
+        for seed in config.seeds
+    ]
+
+
+def run(config: Config, progress: Progress) -> Cell:
+    """Train one network under one pressure."""
+    import torch
+
+    from bbtheory.train import (
+        Flow,
+        Hyperflux,
+        TensorBatches,
+        classification,
+        lenet_300_100,
+        measure_flux,
+        train_epochs,
+    )
+
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise NotRun("a CUDA device")
+    torch.set_num_threads(1)
+    seed, pressure = config.seeds[0], 2.0 ** config.exponents[0]
+    x, y, x_test, y_test = (part.to(config.device) for part in load(config.data, progress.data_root))
+    batches = TensorBatches(x, y, config.batch, seed=seed)
+    model = lenet_300_100(x.shape[1], 10, seed=seed).to(config.device)
+    optimizer = torch.optim.Adam(model.parameters(), config.learning_rate, fused=True)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs, eta_min=_LAST_RATE)
+    flow = Flow(lr=config.flow_rate)
+    flux = Hyperflux(model, pressure, interval=len(batches), flow=flow, stop_when_empty=False, seed=seed)
+    progress.total(config.epochs)
+
+    def keep(state: dict[str, Any]) -> None:
+        progress.save(state)
+        progress.tick()
+
+    def loss(model: Any, batch: Any) -> Any:
+        return torch.nn.functional.cross_entropy(model(batch[0]), batch[1], label_smoothing=config.smoothing)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "every weight of layer")  # that is stated in the record
+        trained = train_epochs(
+            model,
+            optimizer,
+            batches,
+            epochs=config.epochs,
+            loss=loss,
+            pruner=flux,
+            scheduler=scheduler,
+            evaluate=classification(x_test, y_test),
+            seed=seed,
+            state=progress.restore(),
+            on_epoch=keep,
+        )
+    flux.finish()
+    images = [(x[:_FLUX_IMAGES], y[:_FLUX_IMAGES])]
+    found = measure_flux(flux, images, loss, probes=2, sample=config.n_removed, seed=seed)
+    present = found.sample_exact
+    n_absent = np.array([layer.n_absent for layer in found.layers])
+    returning = np.array([layer.absent_above for layer in found.layers])
+    low, median = np.quantile(present, (_LOW, 0.5)) if present.size else (math.nan, math.nan)
+    return Cell(
+        density=trained.density,
+        accuracy=trained.metric("accuracy"),
+        loss=trained.loss,
+        layer_density=np.array([w.n_kept / w.mask.numel() for w in flux.weights.values()]),
+        empty=flux.empty_layers,
+        absent_cases=np.array([layer.absent_cases for layer in found.layers]),
+        flux_low=float(low),
+        flux_median=float(median),
+        absent_above=float(np.sum(n_absent * np.nan_to_num(returning)) / max(n_absent.sum(), 1)),
+    )
+
+
+def collect(config: Config, cells: Sequence[Cell]) -> Result:
+    """Average over seeds."""
+    rows = []
+    n = len(config.seeds)
+    for i, exponent in enumerate(config.exponents):
+        group = cells[n * i : n * (i + 1)]
+        density = np.array([cell.density[-1] for cell in group])
+        layers = np.mean([cell.layer_density for cell in group], axis=0)
+        rows.append(
+            Row(
+                2.0**exponent,
+                n,
+                *interval(density),
+                mean([spread(cell.density) for cell in group]),
+                mean([drift(cell.density) for cell in group]),
+                *interval([cell.accuracy[-1] for cell in group]),
+                fc1=float(layers[0]),
+                fc2=float(layers[1]),
+                fc3=float(layers[2]),
+                flux_low=mean([cell.flux_low for cell in group]),
+                flux_median=mean([cell.flux_median for cell in group]),
+                absent_above=mean([cell.absent_above for cell in group]),
+                n_empty=sum(bool(cell.empty) for cell in group),
+            )
+        )
+    return Result(rows=tuple(rows))
