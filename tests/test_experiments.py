@@ -9,18 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from bbtheory import archive
 from bbtheory.catalog import Catalog
-from bbtheory.records import same
+from bbtheory.layout import lay_out, timed
+from bbtheory.records import Record, same
 from experiments._cells import SavedProgress, Task, run_cell
 from experiments._driver import main
-from experiments._show import _timed
+from experiments._show import texts
 from experiments.protocol import NotRun, Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -184,9 +186,9 @@ def test_rows_over_cells_are_shown_with_their_seconds(tmp_path):
     seconds = record(tmp_path, "walk", "smoke").provenance["cell_seconds"]
     assert len(seconds) == 2
     rows = [{"method": "a", "n": 2}, {"method": "b", "n": 1}]
-    assert [row["seconds"] for row in _timed(rows, [1.0, 3.0, 5.0])] == [2.0, 5.0]
-    assert _timed(rows, [1.0, 3.0]) == rows
-    assert _timed([{"method": "a"}], [1.0]) == [{"method": "a"}]
+    assert [row["seconds"] for row in timed(rows, [1.0, 3.0, 5.0])] == [2.0, 5.0]
+    assert timed(rows, [1.0, 3.0]) == rows
+    assert timed([{"method": "a"}], [1.0]) == [{"method": "a"}]
 
 
 # seeds
@@ -468,6 +470,25 @@ def test_show(tmp_path, capsys):
     assert "40 of 1000 rows" in out
     assert toy(tmp_path, "peerless", "--show") == 0
     assert "no record yet: python -m experiments peerless" in capsys.readouterr().err
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(Record):
+    """A row with a unit."""
+
+    MEASURED_IN: ClassVar = {"entropy": "nats"}
+
+    method: str
+    entropy: float
+
+
+def test_units_stand_in_the_header_and_long_texts_below():
+    told = {"rows": (Measured("dense", 0.5),), "gap": 0.25, "note": "word " * 40}
+    values, rows, note = texts(lay_out(told))
+    assert values.split() == ["field", "value", "gap", "0.25"]
+    assert rows.splitlines()[1] == "method  entropy (nats)"
+    assert note.startswith("note: word word")
+    assert max(map(len, note.splitlines())) <= 110
 
 
 @pytest.mark.parametrize("module", ["experiments", "figures", "paper_checks"])
