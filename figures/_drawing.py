@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from bbtheory.plots import COLORS
 
@@ -178,6 +179,11 @@ def number_of(n: int, what: str) -> str:
     return f"n = {n} {what}{'' if n == 1 else 's'}"
 
 
-def heading(axes: Axes, text: str) -> None:
-    """Set what a panel shows above it."""
-    axes.set_title(text, fontsize=9)
+def log_scale(axes: Axes, along: str, at: Any = None) -> None:
+    """Make an axis ("x" or "y") logarithmic with plain numbers: at given places, or at 1, 2, 5, 10, ..."""
+    axis = axes.xaxis if along == "x" else axes.yaxis
+    (axes.set_xscale if along == "x" else axes.set_yscale)("log")
+    places = LogLocator(subs=(1.0, 2.0, 5.0)) if at is None else FixedLocator(np.asarray(at, float).tolist())
+    axis.set_major_locator(places)
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_locator(NullLocator())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._drawing import LOOKS, Drawing, heading, line, points
+from figures._drawing import LOOKS, Drawing, line, points
 
 if TYPE_CHECKING:
     from experiments.static_null import Result
@@ -53,7 +53,7 @@ def draw(figure: Drawing, result: Result) -> str:
         xlabel=f"largest removed magnitude (units of the distribution); n = {n_seeds} samples each",
         ylabel="density (kept fraction)",
     )
-    heading(axes, "Fixed random magnitudes, no network")
+    axes.set_title("Fixed random magnitudes, no network")
     axes.legend(loc="upper right")
     return (
         f"Fixed random magnitudes, a tenth of the rest pruned at a time. Points: median of n = {n_seeds} "
