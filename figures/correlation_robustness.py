@@ -65,7 +65,7 @@ def draw(figure: Drawing, result: Result) -> str:
     for (n, one), look in zip(rows, LOOKS, strict=False):
         mean, low, high = one.T
         points(entropy, f"{n} units", level, mean, look, y_interval=(low, high), joined=True)
-    entropy.set(xlabel=across, ylabel="entropy overstated, (sum h - H)/sum h (share)")
+    entropy.set(xlabel=across, ylabel="(sum h - H) / sum h (share of the entropy)")
     entropy.set_title("Patterns against the sum over units")
     entropy.legend(loc="upper left")
     return (

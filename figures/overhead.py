@@ -32,7 +32,7 @@ def draw(figure: Drawing, result: Result) -> str:
     cases = [row.case for row in result.memory]
     rows = np.arange(len(cases))[::-1]
     names = [case.replace(", ", ",\n").replace(" on ", "\non ") for case in cases]
-    counts = []
+    counts: dict[str, list[int]] = {}
     for axes, kinds in (
         (
             step,
@@ -57,30 +57,31 @@ def draw(figure: Drawing, result: Result) -> str:
             # a ratio states the peer's time over ours
             value, low, high = (1.0 / np.array([getattr(r, end) for r in found]) for end in ("ratio", "high", "low"))
             points(axes, name, value, rows + shift, look, x_interval=(low, high), label=cases)
-            counts += [r.n for r in found]
-    n = f"n = {min(counts)}" if min(counts) == max(counts) else f"n = {min(counts)} to {max(counts)}"
+            counts.setdefault(what.split()[0], []).extend(r.n for r in found)
+    spans = {what: sorted({min(each), max(each)}) for what, each in counts.items()}
+    n = {what: f"n = {' to '.join(str(end) for end in ends)} pairs" for what, ends in spans.items()}
     interval = next(row.peer for row in result.rows if row.peer.endswith("dense steps")).split()[0]
     step.axvline(1.0, color="0.6", lw=0.8, zorder=0)
     step.set_yticks(rows, names, fontsize=7.5)
     step.set(
         ylim=(-0.6, len(cases) + 0.1),
-        xlabel=f"time of a step / the peer's (ratio); {n} pairs",
+        xlabel=f"time of a step / the peer's (ratio)\n{n['step']}",
         ylabel="network",
     )
     step.set_title("A training step")
     log_scale(refresh, "x")
-    refresh.set(xlabel=f"time of a refresh / {interval} dense steps (ratio); {n} pairs")
+    refresh.set(xlabel=f"time of a refresh / {interval} dense steps (ratio)\n{n['refresh']}")
     refresh.axvline(0.01, color="0.6", lw=0.8, zorder=0)
     refresh.set_title(f"A refresh every {interval} steps")
     for field, name, look, shift in _BYTES:
         value = [getattr(row, field) for row in result.memory]
         points(memory, name, value, rows + 0.5 * shift, look, label=cases)
-    memory.set(xlim=(0, None), xlabel=f"bytes per weight or unit; n = {len(cases)} networks")
+    memory.set(xlim=(0, None), xlabel=f"bytes per weight or unit\nn = {len(cases)} networks")
     memory.set_title("Memory beside the model")
     for axes in (step, refresh, memory):
         axes.legend(loc="upper right")
     return (
-        f"Our training step, timed in turn with its peers on one thread: medians of {n} ratios, bars from the smallest "
+        f"Our training step, timed in turn with its peers on one thread: medians of the ratios of {n['step']}, bars from the smallest "
         f"to the largest. Grey lines: equal times, and a refresh of 1 % of the {interval} steps between two. Dense hardware "
         "multiplies by zeros: no mask makes a step faster than the dense one."
     )

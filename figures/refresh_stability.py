@@ -37,9 +37,9 @@ def draw(figure: Drawing, result: Result) -> str:
     plane.fill_between(interval, 0.0, np.minimum(sign, top), color="0.96", lw=0)
     plane.fill_between(interval, np.minimum(sign, top), np.minimum(grow, top), color="0.88", lw=0)
     plane.fill_between(interval, np.minimum(grow, top), top, color="0.78", lw=0)
-    for name, bound, look in (("alternates above", sign, LOOKS[0]), ("grows above", grow, LOOKS[1])):
+    for name, bound, look in (("alternates", sign, LOOKS[0]), ("runs away", grow, LOOKS[1])):
         shown = bound <= top
-        line(plane, f"{name} (predicted)", interval[shown], bound[shown], look)
+        line(plane, f"{name}, predicted", interval[shown], bound[shown], look)
     for variant, marker in zip(_NAMES, "osv", strict=True):
         if variant not in result.variants:
             continue
@@ -68,7 +68,7 @@ def draw(figure: Drawing, result: Result) -> str:
         xlabel=f"refresh interval (steps); {number_of(result.n_seeds, 'seed')}",
         ylabel="loop gain (change of k asked for per change of k)",
     )
-    plane.legend(loc="upper left")
+    plane.legend(loc=(0.0, 0.15))
     plane.set_title("Where a population settles")
 
     row = result.variants.index("real")
@@ -118,7 +118,8 @@ def draw(figure: Drawing, result: Result) -> str:
         f"Populations under the degree rule, {number_of(result.n_seeds, 'seed')}, EMA decay {decay:.3g} per step. Left: markers "
         "where the measured autocorrelation crosses 0 and where a kick neither grows nor decays, with 95 % intervals "
         "over seeds; lines: the refresh map, multiplier D - (1 - D) g. A longer interval is the less stable one. "
-        "Middle and right: real degrees, lines predicted; the open loop is the control that must not oscillate."
+        "Middle and right: real degrees, lines predicted; near 0 a ratio cannot be told "
+        "from the noise of the population and stays near 0.4 in size. The open loop is the control that must not alternate."
     )
 
 
