@@ -14,6 +14,6 @@ its docstring
 ``draw(figure, *results) -> str``
     draws the ``Result`` of each source on an empty `Drawing`, a Matplotlib figure in the house style
     (bbtheory/house.mplstyle), with units and n on every axis, and returns the caption, with n in it. It
-    draws by the functions of ``_drawing``, which keep the numbers: NAME.csv is what NAME.svg shows. It computes
-    no data: that is an experiment's work.
+    draws by the functions of ``_drawing``, which keep the numbers: NAME.csv is what NAME.svg shows. It
+    computes no data: that is an experiment's work.
 """

@@ -97,9 +97,10 @@ def draw_front(figure: Drawing, result: Result, qualities: Sequence[Quality]) ->
         if np.isfinite(value := next(row.baseline for row in result.metrics if row.metric == quality.name))
     )
     return (
-        f"Means over n = {n_seeds} seeds with 95 % intervals (Student's, none for a single seed), methods side by side "
-        f"for clarity; {result.n_weights:,} masked weights, densities met to {result.worst_gap:g} links a layer; dense: "
-        "black line, its interval grey. Every method is tuned by the same number of trials on held-out training data. "
+        f"Means over n = {n_seeds} seeds with 95 % intervals (Student's, none for a single seed), methods "
+        f"side by side for clarity; {result.n_weights:,} masked weights, densities met to "
+        f"{result.worst_gap:g} links a layer; dense: black line, its interval grey. Every method is tuned by "
+        "the same number of trials on held-out training data. "
         + (f"Trivial answer: {trivial}." if trivial else "")
     )
 
@@ -129,9 +130,13 @@ def _present(result: Result) -> list[str]:
     return [method for method in METHODS if method in there]
 
 
-def _metric(result: Result, method: str, metric: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _metric(
+    result: Result, method: str, metric: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return mean, low, high and wanted density of a method, by ascending density."""
-    rows = sorted((r for r in result.metrics if r.method == method and r.metric == metric), key=lambda r: r.wanted)
+    rows = sorted(
+        (r for r in result.metrics if r.method == method and r.metric == metric), key=lambda r: r.wanted
+    )
     return tuple(np.array([getattr(row, name) for row in rows]) for name in ("mean", "low", "high", "wanted"))  # type: ignore[return-value]
 
 

@@ -1,7 +1,8 @@
 """SP-in and SP-out: predicted response against what cutting does
 
-Links of trained and of random units are cut one by one or by shares, and the change of every on-rate is compared
-with what linear and finite response predict: who responds, how large the errors are, and how many cuts are needed.
+Links of trained and of random units are cut one by one or by shares, and the change of every on-rate is
+compared with what linear and finite response predict: who responds, how large the errors are, and how many
+cuts are needed.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def draw(figure: Drawing, result: Result) -> str:
     unmoved = np.nanmean(result.of("trained", "unchanged")[:, weakest, share], axis=-1)
     for row, n, still in zip(rows, n_changed, unmoved, strict=True):
         if still == 1.0:
-            ranks.text(0.0, row, f"none of {n:.0f} moved, as predicted", fontsize=7.5, ha="center", va="center")
+            ranks.text(
+                0.0, row, f"none of {n:.0f} moved, as predicted", fontsize=7.5, ha="center", va="center"
+            )
     ranks.axvline(0.0, color="0.8", lw=0.8, zorder=0)
     labelled = [f"{name}\nn = {n:.0f} responses" for name, n in zip(names, n_changed, strict=True)]
     ranks.set(
@@ -68,9 +71,7 @@ def draw(figure: Drawing, result: Result) -> str:
             mean, low, high = result.interval("random", f"error_{form}")[:, i].T
             how = {"mfc": "white"} if i == 0 else {}
             part = "one link" if cut == 0 else f"{cut:.0%} of links"
-            points(
-                errors, f"{form}, {part}", fan_in, mean, look, y_interval=(low, high), joined=True, **how
-            )
+            points(errors, f"{form}, {part}", fan_in, mean, look, y_interval=(low, high), joined=True, **how)
     n_random = int(np.nanmax(result.of("random", "n")))
     log_scale(errors, "x", fan_in)
     log_scale(errors, "y")
@@ -111,8 +112,9 @@ def draw(figure: Drawing, result: Result) -> str:
     cuts.legend(loc="upper left")
     cuts.set_title(f"Cuts that raise a residual by {result.depth:g} nats")
     return (
-        f"Trained DNF networks and random units, {number_of(n_seeds, 'seed')}, means with 95 % intervals; on-rates before "
-        "and after every cut are exact (truth table), so errors are those of the Gaussian closure. Cutting the links "
-        "out of a unit leaves its own on-rate alone, exactly. Right: both layers, links taken weakest first and in "
-        f"order of predicted gain; price {result.beta:g} nats per link."
+        f"Trained DNF networks and random units, {number_of(n_seeds, 'seed')}, means with 95 % intervals; "
+        "on-rates before and after every cut are exact (truth table), so errors are those of the Gaussian "
+        "closure. Cutting the links out of a unit leaves its own on-rate alone, exactly. Right: both "
+        f"layers, links taken weakest first and in order of predicted gain; price {result.beta:g} nats per "
+        "link."
     )

@@ -1,7 +1,7 @@
 """Adam's eps moves the time, not the density
 
-Left: the step at which weights are first absent, measured against predicted, over four decades. Middle: the density of
-short and of long runs. Right: how much too often Adam leaves weights of large flux out.
+Left: the step at which weights are first absent, measured against predicted, over four decades. Middle: the
+density of short and of long runs. Right: how much too often Adam leaves weights of large flux out.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ def draw(figure: Drawing, result: Result) -> str:
         ylabel=f"measured first absence (step); {seeds}",
     )
     time.legend(loc="upper left")
-    time.set_title(f"n = {result.arrival.size - missing} settings" + (f", {missing} not arrived" if missing else ""))
+    time.set_title(
+        f"n = {result.arrival.size - missing} settings" + (f", {missing} not arrived" if missing else "")
+    )
 
     for name, values, spread, look, shift in (
         (f"after {result.n_short:,} steps", result.short_density, result.short_interval, LOOKS[1], 0.88),
@@ -58,7 +60,16 @@ def draw(figure: Drawing, result: Result) -> str:
         ratio = np.broadcast_to(result.eps / result.shares[:, None], values.shape)
         points(density, name, ratio.ravel() * shift, values.ravel(), look, y_interval=spread.reshape(2, -1))
     density.axhline(result.law_density, color="black", lw=1.0, zorder=0)
-    density.annotate("the law", (0.98, result.law_density), xycoords=("axes fraction", "data"), xytext=(0, -4), textcoords="offset points", ha="right", va="top", fontsize=8)
+    density.annotate(
+        "the law",
+        (0.98, result.law_density),
+        xycoords=("axes fraction", "data"),
+        xytext=(0, -4),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=8,
+    )
     density.set(
         xscale="log",
         ylim=(0.0, 1.1),
@@ -79,8 +90,8 @@ def draw(figure: Drawing, result: Result) -> str:
     excess.legend(loc="upper left")
     excess.set_title("Where Adam's memory is too short")
     return (
-        f"Presence variables trained by Adam, {seeds}, means with 95 % intervals; each setting is an eps, a pressure "
-        "gradient and a noise. Predicted first absence: start x (root mean square gradient + eps) / (learning rate x "
-        "pressure gradient). Middle: after long runs the density is the law's at every eps. Right: after an absence of F/gamma "
-        "steps the second moment has forgotten the last one."
+        f"Presence variables trained by Adam, {seeds}, means with 95 % intervals; each setting is an eps, a "
+        "pressure gradient and a noise. Predicted first absence: start x (root mean square gradient + eps) "
+        "/ (learning rate x pressure gradient). Middle: after long runs the density is the law's at every "
+        "eps. Right: after an absence of F/gamma steps the second moment has forgotten the last one."
     )

@@ -41,7 +41,9 @@ def draw(figure: Drawing) -> str:
     traffic.axhline(top, color="black", lw=0.8, ls=":")
     traffic.annotate(f"at most 0.278/beta = {top:.2f}", (_N_UNITS, top), (0, 4), ha="right", **_SMALL)
     traffic.set(
-        xlabel=f"fan-out k (links); n = {_N_UNITS} units", ylabel="traffic a k (links per step)", ylim=(0, None)
+        xlabel=f"fan-out k (links); n = {_N_UNITS} units",
+        ylabel="traffic a k (links per step)",
+        ylim=(0, None),
     )
     traffic.legend(loc="upper left")
     traffic.set_title("Traffic of each unit")
@@ -55,11 +57,11 @@ def draw(figure: Drawing) -> str:
     balance.legend(loc="upper left")
     balance.set_title("The predicted line")
     return (
-        "A unit that is on a share a of the time and feeds k others pays the traffic a k. SP-in cuts links into "
-        "it, which moves its on-rate; SP-out cuts links out of it, which lowers its fan-out. Under a budget of "
-        f"{_BUDGET:g} links per step the on-rates of highest coding entropy of n = {_N_UNITS} units with fan-outs 1 to "
-        f"{_N_UNITS} have log-odds of beta k, beta = {held.beta:.4g} nats per link; no unit pays more than "
-        "0.278/beta. Theory alone."
+        "A unit that is on a share a of the time and feeds k others pays the traffic a k. SP-in cuts links "
+        "into it, which moves its on-rate; SP-out cuts links out of it, which lowers its fan-out. Under a "
+        f"budget of {_BUDGET:g} links per step the on-rates of highest coding entropy of n = {_N_UNITS} "
+        f"units with fan-outs 1 to {_N_UNITS} have log-odds of beta k, beta = {held.beta:.4g} nats per link; "
+        "no unit pays more than 0.278/beta. Theory alone."
     )
 
 
@@ -73,7 +75,9 @@ def _draw_unit(axes: Any) -> None:
         for side, cuts, x, look in ((-1, _CUT_IN, 0.08, LOOKS[1]), (1, _CUT_OUT, 0.92, LOOKS[2])):
             cut = i in cuts
             ends = [x, 0.5 + 0.1 * side], [height, 0.5 + 0.1 * (height - 0.5)]
-            how: dict[str, Any] = {"color": look.color, "ls": look.line, "lw": 1.2} if cut else {"color": "0.3", "lw": 1.2}
+            how: dict[str, Any] = (
+                {"color": look.color, "ls": look.line, "lw": 1.2} if cut else {"color": "0.3", "lw": 1.2}
+            )
             axes.plot(*ends, zorder=1, **how)
             axes.plot(x, height, "o", ms=9, mfc="white", mec="0.3")
             if cut:
@@ -83,6 +87,8 @@ def _draw_unit(axes: Any) -> None:
     axes.text(0.5, 0.5, "on-rate a\npays a k", ha="center", va="center", fontsize=8, zorder=4)
     axes.text(0.0, 1.05, "SP-in: fewer links in,\nmoves a", fontsize=8, color=LOOKS[1].color)
     axes.text(1.0, 1.05, "SP-out: fewer links out,\nlowers k", fontsize=8, color=LOOKS[2].color, ha="right")
-    axes.text(0.5, -0.06, "pays too much (a k > tau): cut its weakest links", fontsize=8, ha="center", va="top")
+    axes.text(
+        0.5, -0.06, "pays too much (a k > tau): cut its weakest links", fontsize=8, ha="center", va="top"
+    )
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.16, 1.2))
     axes.set_axis_off()

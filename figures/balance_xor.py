@@ -2,7 +2,8 @@
 
 Units of a hidden layer after training, log-odds against degree. Under the traffic threshold alone they follow
 the hyperbola a k = tau, not a line; the controller imposes its line; random pruning knows neither. Last: the
-share of units within one link of either law, where the best line has two numbers to fit and the hyperbola none.
+share of units within one link of either law, where the best line has two numbers to fit and the hyperbola
+none.
 """
 
 from __future__ import annotations
@@ -77,10 +78,11 @@ def draw(figure: Drawing, result: Result) -> str:
     shares.set_title("How many units follow which law")
     n_units = result.degree.shape[1]
     return (
-        f"Networks that learn noisy XOR, {number_of(n_seeds, 'seed')}, {n_units} units a layer. Points: units of all "
-        "seeds that are neither dead nor always on, by the long-term on-rates that the rule acts on. Shares: means "
-        f"with 95 % intervals over seeds, of units off the clips. The threshold leads to k = tau/a, a hyperbola "
-        "in log-odds; near a = 1/2 every hyperbola is close to a line, which the median fitted line shows."
+        f"Networks that learn noisy XOR, {number_of(n_seeds, 'seed')}, {n_units} units a layer. Points: "
+        "units of all seeds that are neither dead nor always on, by the long-term on-rates that the rule "
+        "acts on. Shares: means with 95 % intervals over seeds, of units off the clips. The threshold leads "
+        "to k = tau/a, a hyperbola in log-odds; near a = 1/2 every hyperbola is close to a line, which the "
+        "median fitted line shows."
     )
 
 

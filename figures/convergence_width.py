@@ -1,7 +1,7 @@
 """Steps to fit a DNF against its width
 
-Median steps until a network classifies rightly with probability 0.99, against three readings of the width W, with
-and without pruning: look at whether growth follows W log W, and whether pruning changes it.
+Median steps until a network classifies rightly with probability 0.99, against three readings of the width W,
+with and without pruning: look at whether growth follows W log W, and whether pruning changes it.
 """
 
 from __future__ import annotations
@@ -56,17 +56,20 @@ def draw(figure: Drawing, result: Result) -> str:
             scale = np.exp(np.mean(np.log(result.median[i][fitted, 0, 0] / law[fitted])))
             line(axes, "W ln W, height fitted", widths, scale * law, legend="" if i else None)
         exponent, low, high = result.exponent[i, result.methods.index("bb")]
-        stated = f"b = {exponent:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite(exponent) else "b: too few widths"
+        stated = (
+            f"b = {exponent:.2f} [{low:.2f}, {high:.2f}]" if np.isfinite(exponent) else "b: too few widths"
+        )
         axes.set_title(f"W = {_READINGS[reading]}; steps ~ (W ln W)^b,\n{stated} (Budgeted Broadcast)")
         log_scale(axes, "x", widths)
         log_scale(axes, "y")
         axes.set(
-            xlabel=f"W ({reading}); {number_of(n_seeds, 'seed')}", ylabel="median steps to fit (optimizer steps)"
+            xlabel=f"W ({reading}); {number_of(n_seeds, 'seed')}",
+            ylabel="median steps to fit (optimizer steps)",
         )
-    figure.legend(loc="outside upper center", ncols=6)
+    figure.legend(loc="outside upper center", ncols=6 if n_readings > 2 else 3)
     return (
-        f"Median steps to an accuracy of 0.99 over {number_of(n_seeds, 'seed')} with 95 % intervals, for three readings "
-        "of W; widths are drawn a little apart for clarity, a point is missing where half of the seeds never fit. "
-        "Rivals prune to the density that Budgeted Broadcast ends at, seed by seed. b: exponent of (W ln W) fitted "
-        "to the medians, interval by resampling seeds; 1 is the claim."
+        f"Median steps to an accuracy of 0.99 over {number_of(n_seeds, 'seed')} with 95 % intervals, for "
+        "three readings of W; widths are drawn a little apart for clarity, a point is missing where half of "
+        "the seeds never fit. Rivals prune to the density that Budgeted Broadcast ends at, seed by seed. b: "
+        "exponent of (W ln W) fitted to the medians, interval by resampling seeds; 1 is the claim."
     )

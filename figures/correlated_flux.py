@@ -1,7 +1,7 @@
 """Density under pressure where weights stand in for each other
 
-Measured less predicted density of a linear regression with correlated features: by the law of the fluxes that weights
-feel one at a time, and by the quadratic programme in which absent weights pull on each other.
+Measured less predicted density of a linear regression with correlated features: by the law of the fluxes that
+weights feel one at a time, and by the quadratic programme in which absent weights pull on each other.
 """
 
 from __future__ import annotations
@@ -27,11 +27,19 @@ def draw(figure: Drawing, result: Result) -> str:
     seeds = number_of(result.n_seeds, "seed")
     known = np.isfinite(result.correlation)
     at = np.where(known, result.correlation, _CONTROL)
-    names = [f"{rho:g}" if fine else "orthogonal (control)" for rho, fine in zip(result.correlation, known, strict=True)]
+    names = [
+        f"{rho:g}" if fine else "orthogonal (control)"
+        for rho, fine in zip(result.correlation, known, strict=True)
+    ]
     panels = figure.subplots(1, 2)
     for axes, error, spread, title in (
         (panels[0], result.law_error, result.law_error_interval, "Law of single fluxes"),
-        (panels[1], result.coupled_error, result.coupled_error_interval, "Quadratic programme (note the scale)"),
+        (
+            panels[1],
+            result.coupled_error,
+            result.coupled_error_interval,
+            "Quadratic programme (note the scale)",
+        ),
     ):
         for j, look in zip(range(len(result.n_left)), LOOKS, strict=False):
             name = f"{result.n_left[j]:g} fluxes above the pressure"
@@ -48,10 +56,11 @@ def draw(figure: Drawing, result: Result) -> str:
             ylabel=f"density less prediction (fraction of n = {result.n_weights} weights)",
         )
         axes.set_title(title)
-    panels[0].legend(loc="lower left")
+    figure.legend(loc="outside upper center", ncols=3)
     return (
-        f"Linear regression with n = {result.n_weights} weights in minibatches, {seeds}, mean differences with 95 % intervals "
-        "over seeds. Control: the same samples with exactly orthogonal features. Where features correlate, absent "
-        "weights are stood in for, and the law of single fluxes errs by up to "
-        f"{np.nanmax(np.abs(result.law_error)):.2f}; the quadratic programme by {np.nanmax(np.abs(result.coupled_error)):.1g}."
+        f"Linear regression with n = {result.n_weights} weights in minibatches, {seeds}, mean differences "
+        "with 95 % intervals over seeds. Control: the same samples with exactly orthogonal features. Where "
+        "features correlate, absent weights are stood in for, and the law of single fluxes errs by up to "
+        f"{np.nanmax(np.abs(result.law_error)):.2f}; the quadratic programme by "
+        f"{np.nanmax(np.abs(result.coupled_error)):.1g}."
     )

@@ -1,7 +1,8 @@
 """Correlation of units before and after training
 
-Mean |rho| over pairs of units of a layer, mean over layers, of networks before the first step and after the last
-one, by method and density: look at whether pruning by traffic makes codes less redundant than its rivals do.
+Mean |rho| over pairs of units of a layer, mean over layers, of networks before the first step and after the
+last one, by method and density: look at whether pruning by traffic makes codes less redundant than its rivals
+do.
 """
 
 from __future__ import annotations
@@ -41,23 +42,35 @@ def draw(figure: Drawing, *results: Result | None) -> str:
             legend="" if "before training" in shown else None,
         )
         shown["before training"] = None
-        for wanted, marker in zip(sorted({row.wanted for row in result.rows}, reverse=True), "osd^v", strict=False):
+        for wanted, marker in zip(
+            sorted({row.wanted for row in result.rows}, reverse=True), "osd^v", strict=False
+        ):
             found = [row for row in result.rows if row.wanted == wanted]
             height = [-methods.index(row.method) for row in found]
             name = f"after, density {wanted:g}"
             for row, at in zip(found, height, strict=True):
                 look = METHODS[row.method][1] if row.method != "dense" else DENSE
                 legend = "" if name in shown else None
-                points(axes, name, row.correlation, at, Look(look.color, marker, ""), label=[row.method], legend=legend)
+                points(
+                    axes,
+                    name,
+                    row.correlation,
+                    at,
+                    Look(look.color, marker, ""),
+                    label=[row.method],
+                    legend=legend,
+                )
                 shown[name] = None
         axes.set_yticks(rows, names, fontsize=7)
-        axes.set(ylim=(0.6 - len(methods), 0.6), xlim=(0, None), xlabel=f"mean |rho| of pairs; {seeds_of(result)}")
+        axes.set(
+            ylim=(0.6 - len(methods), 0.6), xlim=(0, None), xlabel=f"mean |rho| of pairs; {seeds_of(result)}"
+        )
         axes.set_ylabel("method")
     legend = figure.legend(loc="outside upper center", ncols=6)
     for handle in legend.legend_handles[1:]:
         handle.set_color("0.25")  # type: ignore[union-attr]  # colours are methods
     return (
-        "Mean absolute correlation over pairs of units that change, by layer, mean over layers with equal weight and over "
-        "seeds (n per panel), before training (grey bar) and after; colours are methods, markers densities. Intervals "
-        "are stated for paired differences, in the claims of each record."
+        "Mean absolute correlation over pairs of units that change, by layer, mean over layers with equal "
+        "weight and over seeds (n per panel), before training (grey bar) and after; colours are methods, "
+        "markers densities. Intervals are stated for paired differences, in the claims of each record."
     )

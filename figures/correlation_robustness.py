@@ -1,8 +1,8 @@
 """Does the balance survive correlated units?
 
-Against the mean correlation of pairs: the line that the local rule reaches, the line of coupled units with its
-prediction, the optimum under a budget with different statistics held fixed, and how much entropy the sum over
-units overstates.
+Against the mean correlation of pairs: the line that the local rule reaches, the line of coupled units with
+its prediction, the optimum under a budget with different statistics held fixed, and how much entropy the sum
+over units overstates.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def draw(figure: Drawing, result: Result) -> str:
     entropy.set_title("Patterns against the sum over units")
     entropy.legend(loc="upper left")
     return (
-        f"Means over {number_of(n_seeds, 'seed')} with 95 % intervals, against the mean correlation of pairs; 0 is the "
-        "control. The rule sees each unit alone, so its line stays; where co-activations are held the line moves "
-        "at first order, where covariances or correlation coefficients are held it hardly does."
+        f"Means over {number_of(n_seeds, 'seed')} with 95 % intervals, against the mean correlation of "
+        "pairs; 0 is the control. The rule sees each unit alone, so its line stays; where co-activations "
+        "are held the line moves at first order, where covariances or correlation coefficients are held it "
+        "hardly does."
     )

@@ -1,8 +1,8 @@
 """Density against pressure: three regions of a power spectrum
 
-Left: the density that presence variables settle at against the pressure, with the duty-cycle law, its power law and
-the regions where it holds. Middle: the density at which the first weight dies, where the power law starts. Right:
-the exponent inside the reference window.
+Left: the density that presence variables settle at against the pressure, with the duty-cycle law, its power
+law and the regions where it holds. Middle: the density at which the first weight dies, where the power law
+starts. Right: the exponent inside the reference window.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from experiments.flux_density_toy import Result
 
 SOURCES = ("flux_density_toy",)
-PAPER = "Hyperflux and the Neural Pruning Law (arXiv 2504.05349): density against pressure with its three regions"
+PAPER = (
+    "Hyperflux and the Neural Pruning Law (arXiv 2504.05349): density against pressure with its three regions"
+)
 
 _BENT = 0.1  # relative size of the finite-size term where the third region starts
 _NAMES = {"sgd": "SGD", "momentum": "momentum", "adam": "Adam"}
@@ -69,11 +71,19 @@ def draw(figure: Drawing, result: Result) -> str:
     fine = np.linspace(0.85 * alpha.min(), 1.15 * alpha.max(), 50)
     line(breaks, "1/(1 + alpha)", fine, region_end_density(fine))
     points(
-        breaks, "first death, measured", alpha, result.death_density, LOOKS[0], y_interval=result.death_interval, ms=6
+        breaks,
+        "first death, measured",
+        alpha,
+        result.death_density,
+        LOOKS[0],
+        y_interval=result.death_interval,
+        ms=6,
     )
     points(breaks, "break of three fitted lines", alpha, result.fitted_break, LOOKS[2], mfc="white")
     breaks.axhline(0.5, color="0.4", lw=0.8, ls=":")
-    breaks.set(xlabel=f"alpha = 1/p; {seeds}", ylabel="density where region 1 ends (kept fraction)", ylim=(0.2, 0.95))
+    breaks.set(
+        xlabel=f"alpha = 1/p; {seeds}", ylabel="density where region 1 ends (kept fraction)", ylim=(0.2, 0.95)
+    )
     breaks.legend(loc="lower left")
     breaks.set_title("No fixed edge: it moves with alpha")
 
@@ -91,8 +101,8 @@ def draw(figure: Drawing, result: Result) -> str:
     exponents.legend(loc="upper left")
     exponents.set_title("Exponent of s ~ gamma^-alpha")
     return (
-        f"n = {n} weights that do not interact, {seeds}, means with 95 % intervals. Region 1 ends where the pressure meets "
-        f"the smallest flux, at density p/(p+1) = 1/(1+alpha); region 3 starts where the finite size bends the power "
-        f"law by {_BENT:.0%}. Exponents are log-log slopes at densities from 0.005 to 0.5."
+        f"n = {n} weights that do not interact, {seeds}, means with 95 % intervals. Region 1 ends where the "
+        "pressure meets the smallest flux, at density p/(p+1) = 1/(1+alpha); region 3 starts where the "
+        f"finite size bends the power law by {_BENT:.0%}. Exponents are log-log slopes at densities from "
+        "0.005 to 0.5."
     )
-

@@ -1,7 +1,7 @@
 """Density under pressure: residuals and nulls
 
-What is left when the duty-cycle law is taken from the measured densities, and three worlds where the law, or its power
-law, must fail or nothing must happen.
+What is left when the duty-cycle law is taken from the measured densities, and three worlds where the law, or
+its power law, must fail or nothing must happen.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from experiments.flux_density_toy import Result
 
 SOURCES = ("flux_density_toy",)
-PAPER = "Neural Pruning Law (arXiv 2504.05349): the straight line in log-log, and what is straight without a law"
+PAPER = (
+    "Neural Pruning Law (arXiv 2504.05349): the straight line in log-log, and what is straight without a law"
+)
 
 _NAMES = {"sgd": "SGD", "momentum": "momentum", "adam": "Adam"}
 _DENSITIES = (0.002, 0.01, 0.05, 0.2, 1.0)
@@ -42,7 +44,9 @@ def draw(figure: Drawing, result: Result) -> str:
         ylabel=f"measured / law - 1 (%); n = {n_points} pressures each",
     )
     residual.legend(loc="upper right")
-    residual.set_title(f"Residuals, {len(result.decays)} power {'spectra' if len(result.decays) > 1 else 'spectrum'}")
+    residual.set_title(
+        f"Residuals, {len(result.decays)} power {'spectra' if len(result.decays) > 1 else 'spectrum'}"
+    )
 
     order = np.argsort(result.uniform_pressure)
     gamma, law = result.uniform_pressure[order], result.uniform_law[order]
@@ -59,18 +63,22 @@ def draw(figure: Drawing, result: Result) -> str:
     log_scale(mispaired, "y", _DENSITIES)
     law = result.law_density[0]
     ends = result.mispaired_interval
-    points(mispaired, "optima dealt to other weights", law, result.mispaired_density, LOOKS[1], y_interval=ends)
+    points(
+        mispaired, "optima dealt to other weights", law, result.mispaired_density, LOOKS[1], y_interval=ends
+    )
     paired = result.optimizers.index("sgd")
     points(mispaired, "own optima", law, result.density[paired, 0], LOOKS[0])
     line(mispaired, "the law", law, law)
     mispaired.set(
-        xlabel=f"density of the law (kept fraction); {seeds}", ylabel=f"density measured (kept fraction of {n})"
+        xlabel=f"density of the law (kept fraction); {seeds}",
+        ylabel=f"density measured (kept fraction of {n})",
     )
     mispaired.legend(loc="upper left")
     mispaired.set_title("Weights that do not own their optima\nleave the law")
     return (
-        f"{n[0].upper()}{n[1:]}, {seeds}, 95 % intervals. Left: relative residuals of the duty-cycle law under three "
-        f"optimizers, drawn side by side. Middle: fluxes evenly spaced have no power law, and measurement follows "
-        f"their own curve. Right: flux is the product of a weight and its optimum; optima dealt at random leave the law. "
-        f"Without pressure a density of {result.free_density:.4f} stays."
+        f"{n[0].upper()}{n[1:]}, {seeds}, 95 % intervals. Left: relative residuals of the duty-cycle law "
+        "under three optimizers, drawn side by side. Middle: fluxes evenly spaced have no power law, and "
+        "measurement follows their own curve. Right: flux is the product of a weight and its optimum; "
+        f"optima dealt at random leave the law. Without pressure a density of {result.free_density:.4f} "
+        "stays."
     )

@@ -1,7 +1,7 @@
 """Four sign cases of the flux on a removed weight
 
-A removed weight has the effective value 0. Where going back to its stored value w would lower the loss, it feels a
-flux that lifts its presence; it returns if that flux exceeds the pressure. Else it stays away.
+A removed weight has the effective value 0. Where going back to its stored value w would lower the loss, it
+feels a flux that lifts its presence; it returns if that flux exceeds the pressure. Else it stays away.
 """
 
 from __future__ import annotations
@@ -40,17 +40,26 @@ def draw(figure: Drawing) -> str:
         axes.plot([w, w], [_loss(0.0, best), _loss(w, best)], color="0.5", lw=0.8, ls=":", zorder=0)
         verdict = "back if flux > pressure" if flux > 0 else "stays absent"
         side = "lower" if flux > 0 else "higher"
-        axes.set_title(f"({letter}) w {'>' if weight > 0 else '<'} 0, w* {'>' if optimum > 0 else '<'} 0\n{verdict}")
+        axes.set_title(
+            f"({letter}) w {'>' if weight > 0 else '<'} 0, w* {'>' if optimum > 0 else '<'} 0\n{verdict}"
+        )
         axes.text(
-            0.5, 0.98, f"flux {flux:+.1f}: loss {side} at w", transform=axes.transAxes, ha="center", va="top", fontsize=8
+            0.5,
+            0.98,
+            f"flux {flux:+.1f}: loss {side} at w",
+            transform=axes.transAxes,
+            ha="center",
+            va="top",
+            fontsize=8,
         )
         axes.set(xlabel="effective weight (|w*|); n = 1", xticks=(-1, 0, 1), ylim=(-0.15, 3.5))
     panels[0].set_ylabel("loss (lambda w*^2)")
     figure.legend(loc="outside upper center", ncols=2)
     return (
-        "Loss 1/2 lambda (theta - w*)^2 of n = 1 weight along its effective value theta. An absent weight sits at "
-        f"theta = 0 and would return to its stored value w, |w| = {_STORED:g} |w*|. Flux F = kappa N lambda w w* in units "
-        "of kappa N lambda w*^2: the presence of an absent weight moves by F less the pressure. Theory alone."
+        "Loss 1/2 lambda (theta - w*)^2 of n = 1 weight along its effective value theta. An absent weight "
+        f"sits at theta = 0 and would return to its stored value w, |w| = {_STORED:g} |w*|. Flux F = kappa N "
+        "lambda w w* in units of kappa N lambda w*^2: the presence of an absent weight moves by F less the "
+        "pressure. Theory alone."
     )
 
 

@@ -1,7 +1,7 @@
 """What masks, on-rates and refreshes cost
 
-Time of a training step beside the dense step and beside weights times mask in every forward pass, time of a refresh
-as a share of the steps between two, and bytes held beside model and optimizer.
+Time of a training step beside the dense step and beside weights times mask in every forward pass, time of a
+refresh as a share of the steps between two, and bytes held beside model and optimizer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from experiments.bench_training_overhead import Result
 
 SOURCES = ("bench_training_overhead",)
-PAPER = "Budgeted Broadcast (arXiv 2510.01263): no timings stated; a pruning mask alone makes no network faster"
+PAPER = (
+    "Budgeted Broadcast (arXiv 2510.01263): no timings stated; a pruning mask alone makes no network faster"
+)
 
 _BYTES = (
     ("mask_bytes_per_weight", "masks", LOOKS[0], 0.3),
@@ -55,7 +57,9 @@ def draw(figure: Drawing, result: Result) -> str:
                 for case in cases
             ]
             # a ratio states the peer's time over ours
-            value, low, high = (1.0 / np.array([getattr(r, end) for r in found]) for end in ("ratio", "high", "low"))
+            value, low, high = (
+                1.0 / np.array([getattr(r, end) for r in found]) for end in ("ratio", "high", "low")
+            )
             points(axes, name, value, rows + shift, look, x_interval=(low, high), label=cases)
             counts.setdefault(what.split()[0], []).extend(r.n for r in found)
     spans = {what: sorted({min(each), max(each)}) for what, each in counts.items()}
@@ -69,7 +73,7 @@ def draw(figure: Drawing, result: Result) -> str:
         ylabel="network",
     )
     step.set_title("A training step")
-    log_scale(refresh, "x")
+    log_scale(refresh, "x", 10.0 ** np.arange(-4, 3))
     refresh.set(xlabel=f"time of a refresh / {interval} dense steps (ratio)\n{n['refresh']}")
     refresh.axvline(0.01, color="0.6", lw=0.8, zorder=0)
     refresh.set_title(f"A refresh every {interval} steps")
@@ -81,7 +85,8 @@ def draw(figure: Drawing, result: Result) -> str:
     for axes in (step, refresh, memory):
         axes.legend(loc="upper right")
     return (
-        f"Our training step, timed in turn with its peers on one thread: medians of the ratios of {n['step']}, bars from the smallest "
-        f"to the largest. Grey lines: equal times, and a refresh of 1 % of the {interval} steps between two. Dense hardware "
-        "multiplies by zeros: no mask makes a step faster than the dense one."
+        "Our training step, timed in turn with its peers on one thread: medians of the ratios of "
+        f"{n['step']}, bars from the smallest to the largest. Grey lines: equal times, and a refresh of 1 % "
+        f"of the {interval} steps between two. Dense hardware multiplies by zeros: no mask makes a step "
+        "faster than the dense one."
     )

@@ -25,4 +25,5 @@ _QUALITIES = (
 
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
-    return f"Changes between two dates on the ground; seeds differ in weights and order, not in the scene. {draw_front(figure, result, _QUALITIES)}"
+    front = draw_front(figure, result, _QUALITIES)
+    return f"Changes between two dates on the ground; seeds differ in weights and order, not in the scene. {front}"

@@ -26,4 +26,5 @@ _QUALITIES = (
 
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
-    return f"Known identities, made long-tailed over their training drawers, and verification on identities never seen. {draw_front(figure, result, _QUALITIES)}"
+    front = draw_front(figure, result, _QUALITIES)
+    return f"Known identities, made long-tailed over their training drawers, and verification on identities never seen. {front}"

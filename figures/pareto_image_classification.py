@@ -25,4 +25,5 @@ _QUALITIES = (
 
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
-    return f"Long-tailed image classification; which class is rare changes from seed to seed. {draw_front(figure, result, _QUALITIES)}"
+    front = draw_front(figure, result, _QUALITIES)
+    return f"Long-tailed image classification; which class is rare changes from seed to seed. {front}"

@@ -25,4 +25,5 @@ _QUALITIES = (
 
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
-    return f"A decoder predicts the next character; a word that the training text lacks counts as tail. {draw_front(figure, result, _QUALITIES)}"
+    front = draw_front(figure, result, _QUALITIES)
+    return f"A decoder predicts the next character; a word that the training text lacks counts as tail. {front}"

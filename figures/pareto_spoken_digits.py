@@ -25,4 +25,5 @@ _QUALITIES = (
 
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
-    return f"Connected digits whose words follow Zipf's law, in an order that changes from seed to seed. {draw_front(figure, result, _QUALITIES)}"
+    front = draw_front(figure, result, _QUALITIES)
+    return f"Connected digits whose words follow Zipf's law, in an order that changes from seed to seed. {front}"

@@ -25,4 +25,5 @@ _QUALITIES = (
 
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
-    return f"Synapses in sections of electron microscopy; seeds vary weights and patches, not the sections. {draw_front(figure, result, _QUALITIES)}"
+    front = draw_front(figure, result, _QUALITIES)
+    return f"Synapses in sections of electron microscopy; seeds vary weights and patches, not the sections. {front}"

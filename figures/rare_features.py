@@ -1,8 +1,8 @@
 """Rare features: who pays less than tau keeps its links
 
 Left: what detectors of rare and of common terms of a DNF pay after pruning, against the threshold tau: below
-p k a unit is spared, above it is trimmed to tau. Right: the share of rare terms still recognised, beside rivals
-that prune the same network to the same density.
+p k a unit is spared, above it is trimmed to tau. Right: the share of rare terms still recognised, beside
+rivals that prune the same network to the same density.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def draw(figure: Drawing, result: Result) -> str:
         ]
         mean, low, high = np.array([_interval(values) for values in pairs]).T
         points(traffic, f"{kind}, measured", tau, mean, look, y_interval=(low, high), ms=6)
-        n_detectors.append(np.nanmean([result.of(f"{kind}_detectors", arm, "bb") for arm in arms]))
+        n = np.nanmean([result.of(f"{kind}_detectors", arm, "bb") for arm in arms])
+        n_detectors.append(f"{n:.1f} {kind}")
     line(traffic, "budget: traffic = tau", fine, fine, PREDICTED, lw=0.8)
     for arm, place in zip(arms, tau, strict=True):
         level = arm.split(".")[1]
@@ -65,7 +66,7 @@ def draw(figure: Drawing, result: Result) -> str:
     traffic.set(
         ylim=(0.08, 70),
         xlabel=f"threshold tau (links per step); {number_of(n_seeds, 'seed')}",
-        ylabel=f"traffic of detectors a k (links per step)\n{n_detectors[0]:.1f} rare, {n_detectors[1]:.1f} common a network",
+        ylabel=f"traffic of detectors a k (links per step)\n{' and '.join(n_detectors)} a network",
     )
     traffic.legend(loc="lower right")
     traffic.set_title("Traffic against tau")
@@ -81,16 +82,16 @@ def draw(figure: Drawing, result: Result) -> str:
         xlabel=f"threshold tau (links per step); {number_of(n_seeds, 'seed')}",
         ylabel=f"share of the {n_rare} rare terms recognised",
     )
-    kept.legend(loc="lower right")
+    kept.legend(loc="center right")
     kept.set_title("Rare terms kept, all at the density that Budgeted Broadcast ends at")
     density = [np.nanmean(result.of("density", arm, "bb")) for arm in arms]
     listed = ", ".join(f"{d:.2f} at tau = {t:g}" for d, t in zip(density, tau, strict=True))
     return (
-        f"A network learns a DNF of {n_rare} rare terms and a common one while the threshold rule (SP-out) cuts links; "
-        f"{number_of(n_seeds, 'seed')}, means with 95 % intervals, methods side by side for clarity. A term counts as "
-        f"recognised from P(yes | only this term) - P(yes | no term) >= 0.9 on. Mean densities: {listed}; "
-        f"the last is the control that cuts nothing; at the level floor every unit keeps a link. Detectors correlate with their term to 0.4 or more, so their "
-        "on-rates need not be p."
+        f"A network learns a DNF of {n_rare} rare terms and a common one while the threshold rule (SP-out) "
+        f"cuts links; {number_of(n_seeds, 'seed')}, means with 95 % intervals, methods side by side for "
+        "clarity. A term counts as recognised from P(yes | only this term) - P(yes | no term) >= 0.9 on. "
+        f"Mean densities: {listed}; the last is the control that cuts nothing; at the level floor every unit "
+        "keeps a link. Detectors correlate with their term to 0.4 or more, so their on-rates need not be p."
     )
 
 

@@ -1,7 +1,8 @@
 """When a refresh settles, alternates or runs away
 
-Left: the plane of refresh interval and loop gain, with the two boundaries that the refresh map predicts and where
-simulated populations crossed them. Middle: what a refresh makes of a kick. Right: links that change per step.
+Left: the plane of refresh interval and loop gain, with the two boundaries that the refresh map predicts and
+where simulated populations crossed them. Middle: what a refresh makes of a kick. Right: links that change per
+step.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from experiments.refresh_stability import Result
 
 SOURCES = ("refresh_stability",)
-PAPER = "Budgeted Broadcast (arXiv 2510.01263): refresh every Delta steps; its reviewers asked when it oscillates"
+PAPER = (
+    "Budgeted Broadcast (arXiv 2510.01263): refresh every Delta steps; its reviewers asked when it oscillates"
+)
 
 _NAMES = {"real": "real degrees", "whole": "whole links", "slow": "on-rates that lag"}
 
@@ -83,7 +86,9 @@ def draw(figure: Drawing, result: Result) -> str:
             look,
             y_interval=result.growth_interval[row, j][seen].T,
         )
-        line(growth, f"gain {result.gains[j]:g}, predicted", steps, result.multiplier[row, j], look, legend="")
+        line(
+            growth, f"gain {result.gains[j]:g}, predicted", steps, result.multiplier[row, j], look, legend=""
+        )
         points(
             churn,
             f"gain {result.gains[j]:g}",
@@ -92,7 +97,14 @@ def draw(figure: Drawing, result: Result) -> str:
             look,
             y_interval=result.churn_interval[row, j].T,
         )
-        line(churn, f"gain {result.gains[j]:g}, predicted", steps, result.predicted_churn[row, j], look, legend="")
+        line(
+            churn,
+            f"gain {result.gains[j]:g}, predicted",
+            steps,
+            result.predicted_churn[row, j],
+            look,
+            legend="",
+        )
     if "open" in result.variants:
         at = result.variants.index("open")
         mean = result.growth[at].mean(axis=0)
@@ -115,11 +127,12 @@ def draw(figure: Drawing, result: Result) -> str:
     )
     churn.set_title("Short intervals flicker")
     return (
-        f"Populations under the degree rule, {number_of(result.n_seeds, 'seed')}, EMA decay {decay:.3g} per step. Left: markers "
-        "where the measured autocorrelation crosses 0 and where a kick neither grows nor decays, with 95 % intervals "
-        "over seeds; lines: the refresh map, multiplier D - (1 - D) g. A longer interval is the less stable one. "
-        "Middle and right: real degrees, lines predicted; near 0 a ratio cannot be told "
-        "from the noise of the population and stays near 0.4 in size. The open loop is the control that must not alternate."
+        f"Populations under the degree rule, {number_of(result.n_seeds, 'seed')}, EMA decay {decay:.3g} per "
+        "step. Left: markers where the measured autocorrelation crosses 0 and where a kick neither grows "
+        "nor decays, with 95 % intervals over seeds; lines: the refresh map, multiplier D - (1 - D) g. A "
+        "longer interval is the less stable one. Middle and right: real degrees, lines predicted; near 0 a "
+        "ratio cannot be told from the noise of the population and stays near 0.4 in size. The open loop is "
+        "the control that must not alternate."
     )
 
 

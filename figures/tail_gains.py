@@ -1,7 +1,7 @@
 """Does Budgeted Broadcast gain on what is rare?
 
-Per real task the paired difference of the tail metric to rivals at the same density, positive in favour of Budgeted
-Broadcast: look at which intervals lie wholly on one side of zero.
+Per real task the paired difference of the tail metric to rivals at the same density, positive in favour of
+Budgeted Broadcast: look at which intervals lie wholly on one side of zero.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def draw(figure: Drawing, *results: Result | None) -> str:
     named: dict[str, None] = {}
     for axes, source, result in panels_of_tasks(figure, SOURCES, results):
         claims = [claim for claim in result.claims if claim.claim == "tail gain"]
-        pairs = sorted({(c.method, c.wanted) for c in claims}, key=lambda p: (list(METHODS).index(p[0]), p[1]))
+        pairs = sorted(
+            {(c.method, c.wanted) for c in claims}, key=lambda p: (list(METHODS).index(p[0]), p[1])
+        )
         rivals = [method for method in METHODS if any(c.against == method for c in claims)]
         for j, rival in enumerate(rivals):
             name, look = METHODS[rival]
@@ -66,12 +68,16 @@ def draw(figure: Drawing, *results: Result | None) -> str:
         )
     figure.legend(loc="outside upper center", ncols=5)
     return (
-        "Paired differences of the tail metric, Budgeted Broadcast less its rival at the same density and by the "
-        "same number of tuning trials, turned so that positive favours Budgeted Broadcast; means with 95 % intervals "
-        "over seeds, n per panel, none for a single seed. Each panel has the unit of its metric: a share, errors per "
-        "word, or perplexity. No correction for the number of comparisons."
+        "Paired differences of the tail metric, Budgeted Broadcast less its rival at the same density and "
+        "by the same number of tuning trials, turned so that positive favours Budgeted Broadcast; means "
+        "with 95 % intervals over seeds, n per panel, none for a single seed. Each panel has the unit of "
+        "its metric: a share, errors per word, or perplexity. No correction for the number of comparisons."
     )
 
 
 def _short(method: str) -> str:
-    return METHODS[method][0].split(" (")[0].replace("BB, SP-in, silent units at average degree", "BB, SP-in, awake")
+    return (
+        METHODS[method][0]
+        .split(" (")[0]
+        .replace("BB, SP-in, silent units at average degree", "BB, SP-in, awake")
+    )

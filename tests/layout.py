@@ -28,7 +28,9 @@ def faults(figure: Figure) -> list[str]:
                     if low <= tick.get_loc() <= high and tick.label1.get_visible():
                         ticks.append(tick.label1)
             titles += [axes.xaxis.label, axes.yaxis.label]
-        texts += [(text.get_text(), text.get_window_extent(renderer)) for text in (*titles, *ticks, *axes.texts)]
+        texts += [
+            (text.get_text(), text.get_window_extent(renderer)) for text in (*titles, *ticks, *axes.texts)
+        ]
         legend = axes.get_legend()
         if legend is not None:
             texts += [(t.get_text(), t.get_window_extent(renderer)) for t in legend.get_texts()]
@@ -41,12 +43,7 @@ def faults(figure: Figure) -> list[str]:
     found = []
     width, height = figure.bbox.width, figure.bbox.height
     for text, box in texts:
-        if (
-            box.x0 < -SLACK
-            or box.y0 < -SLACK
-            or box.x1 > width + SLACK
-            or box.y1 > height + SLACK
-        ):
+        if box.x0 < -SLACK or box.y0 < -SLACK or box.x1 > width + SLACK or box.y1 > height + SLACK:
             found.append(f"{text!r} is cut off")
     for (one, a), (other, b) in itertools.combinations(texts, 2):
         if min(a.x1, b.x1) - max(a.x0, b.x0) > SLACK and min(a.y1, b.y1) - max(a.y0, b.y0) > SLACK:

@@ -51,7 +51,7 @@ def write_contest(root: Path, name: str, preset: str = "cpu") -> Path:
     """Write such a record into an archive; return its path."""
     config = archive.settings(Catalog("experiments").load(name), preset)
     path = archive.record_path(root, name, preset, config)
-    provenance = {key: "made up" for key in ("commit", "dirty", "date", "device", "hash")}
+    provenance = dict.fromkeys(("commit", "dirty", "date", "device", "hash"), "made up")
     record = archive.Archived(
         path, name, preset, archive.OK, archive.seeds_of(config), contest_result(name, preset), provenance
     )
