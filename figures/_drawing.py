@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocat
 
 from bbtheory.plots import COLORS
 
-_COLUMNS = ("x", "y", "x_low", "x_high", "y_low", "y_high", "value")
+_COLUMNS = ("x", "y", "x_low", "x_high", "y_low", "y_high")
 _PALE = 0.22  # opacity of a band
 
 
@@ -129,22 +129,23 @@ def points(
     """
     x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     columns: dict[str, Any] = {"x": x, "y": y}
-    how = {"ms": 4.5, "lw": 1.3, "color": look.color} | how
-    drawn = {"marker": look.marker, "ls": look.line if joined else "none"}
-    (artist,) = axes.plot(x, y, label=name if legend is None else legend or "_", **(drawn | how))
+    intervals: dict[str, np.ndarray] = {}
     for along, ends in (("x", x_interval), ("y", y_interval)):
-        if ends is None:
-            continue
-        low, high = np.broadcast_to(np.asarray(ends, float), (2, *np.shape(y)))
-        columns |= {f"{along}_low": low, f"{along}_high": high}
-        seen = np.isfinite(low) & np.isfinite(high)
-        if seen.any():
-            across = axes.vlines if along == "y" else axes.hlines
-            at = x if along == "y" else y
-            across(at[seen], low[seen], high[seen], color=how["color"], lw=1.0, zorder=1.9)
+        if ends is not None:
+            intervals[along] = np.broadcast_to(np.asarray(ends, float), (2, *np.shape(y)))
+            columns |= {f"{along}_low": intervals[along][0], f"{along}_high": intervals[along][1]}
     if label is not None:
         columns["label"] = np.asarray(label)
-    artist.set_gid(_record(axes, name, **columns))
+    key = _record(axes, name, **columns)
+    how = {"ms": 4.5, "lw": 1.3, "color": look.color} | how
+    drawn = {"marker": look.marker, "ls": look.line if joined else "none"}
+    axes.plot(x, y, label=name if legend is None else legend or "_", gid=key, **(drawn | how))
+    for along, (low, high) in intervals.items():
+        seen = np.isfinite(low) & np.isfinite(high)
+        if seen.any():
+            across, at = (axes.vlines, x) if along == "y" else (axes.hlines, y)
+            gid = f"{key}:{along}"
+            across(at[seen], low[seen], high[seen], color=how["color"], lw=1.0, zorder=1.9, gid=gid)
 
 
 def line(
@@ -153,25 +154,16 @@ def line(
     """Draw a line without markers: what is predicted or fitted."""
     x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     label = name if legend is None else legend or "_"
-    (artist,) = axes.plot(x, y, label=label, **({"color": look.color, "ls": look.line, "lw": 1.3} | how))
-    artist.set_gid(_record(axes, name, x=x, y=y))
+    key = _record(axes, name, x=x, y=y)
+    axes.plot(x, y, label=label, gid=key, **({"color": look.color, "ls": look.line, "lw": 1.3} | how))
 
 
 def band(axes: Axes, name: str, x: Any, low: Any, high: Any, look: Look, **how: Any) -> None:
     """Draw the range between two curves; it says nothing in the legend."""
     x, low, high = (np.asarray(values, float) for values in (x, low, high))
     if np.isfinite(low).any():
-        artist = axes.fill_between(x, low, high, **({"color": look.color, "alpha": _PALE, "lw": 0} | how))
-        artist.set_gid(_record(axes, name, x=x, y_low=low, y_high=high))
-
-
-def bars(axes: Axes, name: str, at: Any, height: Any, look: Look, label: Sequence[str], **how: Any) -> None:
-    """Draw bars from 0 at places that have names."""
-    at, height = np.asarray(at, float), np.asarray(height, float)
-    drawn = axes.bar(at, height, label=name, **({"color": look.color, "width": 0.7} | how))
-    key = _record(axes, name, x=at, y=height, label=np.asarray(label))
-    for i, patch in enumerate(drawn):
-        patch.set_gid(f"{key}-{i + 1}")
+        key = _record(axes, name, x=x, y_low=low, y_high=high)
+        axes.fill_between(x, low, high, gid=key, **({"color": look.color, "alpha": _PALE, "lw": 0} | how))
 
 
 def number_of(n: int, what: str) -> str:

@@ -26,4 +26,4 @@ _QUALITIES = (
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
     front = draw_front(figure, result, _QUALITIES)
-    return f"Changes between two dates on the ground; seeds differ in weights and order, not in the scene. {front}"
+    return f"Changes between two dates; seeds differ in weights and order, not in the scene. {front}"

@@ -27,4 +27,6 @@ _QUALITIES = (
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
     front = draw_front(figure, result, _QUALITIES)
-    return f"Known identities, made long-tailed over their training drawers, and verification on identities never seen. {front}"
+    return (
+        f"Identities with a long tail of training drawers, and verification on identities never seen. {front}"
+    )

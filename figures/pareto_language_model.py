@@ -26,4 +26,4 @@ _QUALITIES = (
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
     front = draw_front(figure, result, _QUALITIES)
-    return f"A decoder predicts the next character; a word that the training text lacks counts as tail. {front}"
+    return f"A decoder predicts the next character; words that the training text lacks are tail. {front}"

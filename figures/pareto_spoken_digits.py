@@ -26,4 +26,4 @@ _QUALITIES = (
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
     front = draw_front(figure, result, _QUALITIES)
-    return f"Connected digits whose words follow Zipf's law, in an order that changes from seed to seed. {front}"
+    return f"Connected digits whose words follow Zipf's law, in an order drawn from the seed. {front}"

@@ -26,4 +26,4 @@ _QUALITIES = (
 def draw(figure: Drawing, result: Result) -> str:
     """Draw the metrics of every method against density."""
     front = draw_front(figure, result, _QUALITIES)
-    return f"Synapses in sections of electron microscopy; seeds vary weights and patches, not the sections. {front}"
+    return f"Synapses in electron microscopy; seeds vary weights and patches, not the sections. {front}"
