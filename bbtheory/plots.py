@@ -49,7 +49,17 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], title: str | None 
     if title is not None:
         metadata = {"Title": title, **metadata}
     with atomic(path) as temporary, plt.rc_context(STYLE):
+        _settle(figure)
         figure.savefig(temporary, format=ending, metadata=metadata)
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once and round where axes lie: the solver's last digits, which name clip paths, are not fixed."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = np.round(axes.get_position(original=True).bounds, 6)
+        axes.set_position((left, bottom, width, height))
 
 
 @contextmanager

@@ -125,6 +125,11 @@ def seeds_of(result: Result) -> str:
     return number_of(int(n), "seed") if n.isdigit() else f"n = {n} seeds"
 
 
+def all_seeds(results: Sequence[Result | None]) -> str:
+    """Return the numbers of seeds of all tasks in words."""
+    return ", ".join(dict.fromkeys(seeds_of(result) for result in results if result is not None))
+
+
 def _present(result: Result) -> list[str]:
     there = {row.method for row in result.rows}
     return [method for method in METHODS if method in there]

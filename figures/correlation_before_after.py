@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._contest import DENSE, METHODS, TASKS, panels_of_tasks, seeds_of
+from figures._contest import DENSE, METHODS, TASKS, all_seeds, panels_of_tasks, seeds_of
 from figures._drawing import CONTROL, Drawing, Look, points
 
 if TYPE_CHECKING:
@@ -71,6 +71,6 @@ def draw(figure: Drawing, *results: Result | None) -> str:
         handle.set_color("0.25")  # type: ignore[union-attr]  # colours are methods
     return (
         "Mean absolute correlation over pairs of units that change, by layer, mean over layers with equal "
-        "weight and over seeds (n per panel), before training (grey bar) and after; colours are methods, "
+        f"weight and over {all_seeds(results)}, before training (grey bar) and after; colours are methods, "
         "markers densities. Intervals are stated for paired differences, in the claims of each record."
     )

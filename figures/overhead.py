@@ -65,7 +65,7 @@ def draw(figure: Drawing, result: Result) -> str:
     spans = {what: sorted({min(each), max(each)}) for what, each in counts.items()}
     n = {what: f"n = {' to '.join(str(end) for end in ends)} pairs" for what, ends in spans.items()}
     interval = next(row.peer for row in result.rows if row.peer.endswith("dense steps")).split()[0]
-    step.axvline(1.0, color="0.6", lw=0.8, zorder=0)
+    step.axvline(1.0, ymax=0.8, color="0.6", lw=0.8, zorder=0)
     step.set_yticks(rows, names, fontsize=7.5)
     step.set(
         ylim=(-0.6, len(cases) + 0.1),
@@ -75,7 +75,7 @@ def draw(figure: Drawing, result: Result) -> str:
     step.set_title("A training step")
     log_scale(refresh, "x", 10.0 ** np.arange(-4, 3))
     refresh.set(xlabel=f"time of a refresh / {interval} dense steps (ratio)\n{n['refresh']}")
-    refresh.axvline(0.01, color="0.6", lw=0.8, zorder=0)
+    refresh.axvline(0.01, ymax=0.8, color="0.6", lw=0.8, zorder=0)
     refresh.set_title(f"A refresh every {interval} steps")
     for field, name, look, shift in _BYTES:
         value = [getattr(row, field) for row in result.memory]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bbtheory.fit.uncertainty import mean_interval
-from figures._drawing import LOOKS, PREDICTED, Drawing, line, log_scale, number_of, points
+from figures._drawing import LOOKS, Drawing, line, log_scale, number_of, points
 
 if TYPE_CHECKING:
     from experiments.rare_features_dnf import Result
@@ -56,7 +56,7 @@ def draw(figure: Drawing, result: Result) -> str:
         points(traffic, f"{kind}, measured", tau, mean, look, y_interval=(low, high), ms=6)
         n = np.nanmean([result.of(f"{kind}_detectors", arm, "bb") for arm in arms])
         n_detectors.append(f"{n:.1f} {kind}")
-    line(traffic, "budget: traffic = tau", fine, fine, PREDICTED, lw=0.8)
+    line(traffic, "budget: traffic = tau", fine, fine, LOOKS[6], lw=1.0)
     for arm, place in zip(arms, tau, strict=True):
         level = arm.split(".")[1]
         traffic.text(place, 60, level, rotation=90, ha="center", va="top", fontsize=8, color="0.35")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._contest import METHODS, TASKS, panels_of_tasks, seeds_of
+from figures._contest import METHODS, TASKS, all_seeds, panels_of_tasks, seeds_of
 from figures._drawing import Drawing, points
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def draw(figure: Drawing, *results: Result | None) -> str:
     return (
         "Paired differences of the tail metric, Budgeted Broadcast less its rival at the same density and "
         "by the same number of tuning trials, turned so that positive favours Budgeted Broadcast; means "
-        "with 95 % intervals over seeds, n per panel, none for a single seed. Each panel has the unit of "
+        f"with 95 % intervals over seeds ({all_seeds(results)}), none for one. Each panel has the unit of "
         "its metric: a share, errors per word, or perplexity. No correction for the number of comparisons."
     )
 
