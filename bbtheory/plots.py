@@ -54,7 +54,7 @@ def save_figure(figure: Figure, path: str | os.PathLike[str], title: str | None 
 
 
 def _settle(figure: Figure) -> None:
-    """Lay out once and round where axes lie: the solver's last digits, which name clip paths, are not fixed."""
+    """Lay out once and round where axes lie: the solver leaves last digits to chance, and they name paths."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:

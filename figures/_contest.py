@@ -59,7 +59,7 @@ def draw_front(figure: Drawing, result: Result, qualities: Sequence[Quality]) ->
     """Draw metrics against density, a panel each, for all methods; return the caption's common part."""
     figure.set_size_inches(4.9 * len(qualities), 4.4)
     panels = figure.subplots(1, len(qualities), squeeze=False)[0]
-    n_seeds = _span(row.n for row in result.rows)
+    seeds = seeds_of(result)
     methods = _present(result)
     densities = sorted({row.wanted for row in result.rows if row.method != "dense"})
     for i, (axes, quality) in enumerate(zip(panels, qualities, strict=True)):
@@ -86,7 +86,7 @@ def draw_front(figure: Drawing, result: Result, qualities: Sequence[Quality]) ->
         log_scale(axes, "x", densities)
         axes.set(
             xlim=(0.75 * densities[0], 1.35 * densities[-1]),
-            xlabel=f"density (kept / all masked weights); n = {n_seeds} seeds",
+            xlabel=f"density (kept / all masked weights); {seeds}",
             ylabel=quality.says,
         )
         axes.set_title(f"{'higher' if quality.higher_is_better else 'lower'} is better")
@@ -97,7 +97,7 @@ def draw_front(figure: Drawing, result: Result, qualities: Sequence[Quality]) ->
         if np.isfinite(value := next(row.baseline for row in result.metrics if row.metric == quality.name))
     )
     return (
-        f"Means over n = {n_seeds} seeds with 95 % intervals (Student's, none for a single seed), methods "
+        f"Means over {seeds} with 95 % intervals (Student's, none for a single seed), methods "
         f"side by side for clarity; {result.n_weights:,} masked weights, densities met to "
         f"{result.worst_gap:g} links a layer; dense: black line, its interval grey. Every method is tuned by "
         "the same number of trials on held-out training data. "

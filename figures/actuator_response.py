@@ -109,7 +109,7 @@ def draw(figure: Drawing, result: Result) -> str:
         xlabel="links to cut, predicted (mean)",
         ylabel=f"links to cut, counted (mean); {number_of(n_seeds, 'seed')}",
     )
-    cuts.legend(loc="upper left")
+    cuts.legend(loc="lower right")
     cuts.set_title(f"Cuts that raise a residual by {result.depth:g} nats")
     return (
         f"Trained DNF networks and random units, {number_of(n_seeds, 'seed')}, means with 95 % intervals; "

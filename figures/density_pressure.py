@@ -96,7 +96,7 @@ def draw(figure: Drawing, result: Result) -> str:
     line(exponents, "predicted for this n", alpha[order], ratio, marker="_" if len(alpha) == 1 else "")
     exponents.axhline(1.0, color="0.4", lw=0.8, ls=":")
     exponents.set(
-        xlabel=f"alpha = 1/p; {seeds}", ylabel="exponent in the window / alpha (ratio)", ylim=(0.97, 1.14)
+        xlabel=f"alpha = 1/p; {seeds}", ylabel="exponent in the window / alpha (ratio)", ylim=(0.97, 1.2)
     )
     exponents.legend(loc="upper left")
     exponents.set_title("Exponent of s ~ gamma^-alpha")

@@ -120,8 +120,8 @@ def draw(figure: Drawing, result: Result) -> str:
     growth.legend(loc="lower left")
     growth.set_title("Below 0 it alternates, below -1 it grows")
     log_scale(churn, "x")
+    log_scale(churn, "y")
     churn.set(
-        yscale="log",
         xlabel=f"refresh interval (steps); {number_of(result.n_seeds, 'seed')}",
         ylabel="churn (links changed per unit and step)",
     )
