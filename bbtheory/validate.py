@@ -114,7 +114,7 @@ def unmasked(name: str, value: Any) -> None:
         raise ValueError(f"{name} must have no masked elements, got {np.ma.count_masked(value)}")
 
 
-def room(name: str, value: Any, n_values: int) -> None:
+def room(name: str, value: Any, n_values: float) -> None:
     """Refuse a ``value`` that asks for an array of more than `MAX_VALUES` numbers."""
     if n_values > MAX_VALUES:
         raise ValueError(

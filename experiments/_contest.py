@@ -1,8 +1,10 @@
 """What experiments on real tasks share: a network is trained by a method, methods are compared over seeds.
 
 For a seed all methods have the same initial weights, batches, optimizer and number of steps, so differences
-are paired by seed. Masks change ``n_refreshes`` times between ``warmup`` and ``last_change``, shares of the
-steps, and each layer meets the density within one link at the end. Methods: dense; random masks; gradual
+are paired by seed. Masks change ``n_refreshes`` times (or some more: intervals are whole steps) between
+``warmup`` and ``last_change``, shares of the steps, and each layer meets the density within one link at the
+end. The learning rate is each method's own, as tuned for the main metric: units, their entropy and their
+correlation are those of networks so trained, and differ by that, too. Methods: dense; random masks; gradual
 magnitude (Zhu and Gupta), and the same course by the scores of Wanda, Taylor and the gradient; SET and RigL,
 sparse from the start as published; top-k activations, which cut no weight; Budgeted Broadcast with SP-in,
 SP-out or both, with SP-in where units on less than 1 % of the time get an average degree (bb_in_awake), and

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,6 +60,9 @@ class Row(Record):
     """One method at one density, over seeds; layers are averaged with equal weight."""
 
     KIND: ClassVar[str] = "contest_row"
+    MEASURED_IN: ClassVar[Mapping[str, str]] = {
+        "worst_gap": "links", "entropy_before": "nats", "entropy": "nats"
+    }  # fmt: skip
 
     method: str
     wanted: float
@@ -107,7 +110,10 @@ class MetricRow(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Claim(Record):
-    """A claim about a method at a density: its effect against a rival, positive in favour of the claim."""
+    """A claim about a method at a density: its effect against a rival, positive in favour of the claim.
+
+    ``n`` counts the seeds that both have a number of; others are left out.
+    """
 
     KIND: ClassVar[str] = "contest_claim"
 
@@ -165,12 +171,13 @@ class Contest:
         found = self.groups.get((method, 1.0 if method == "dense" else density), [])
         return np.array([of(cell) for cell in found])
 
-    def difference(
-        self, method: str, density: float, rival: str, of: Callable[[Cell], float]
-    ) -> tuple[float, float, float]:
-        """Return mean and interval of the paired difference to a rival; NaN without one."""
+    def differences(self, method: str, density: float, rival: str, of: Callable[[Cell], float]) -> np.ndarray:
+        """Return the difference to a rival of each seed; NaN without one, or where neither is finite."""
         own, other = (self.values(name, density, of) for name in (method, rival))
-        return interval(own - other if other.size and method != rival else np.full(1, np.nan))
+        if not other.size or method == rival:
+            return np.full(1, np.nan)
+        with np.errstate(invalid="ignore"):
+            return own - other
 
     def role(self, role: str) -> Metric | None:
         """Return the first metric of a role."""
@@ -212,7 +219,10 @@ def of_layers(name: str) -> Callable[[Cell], float]:
 
 
 def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean and its Student interval at 95 %."""
+    """Return the mean and its Student interval at 95 %; NaN is left out, one infinite value is the mean."""
+    if np.isinf(values).any():  # a network that broke down must not better the mean of the others
+        with np.errstate(invalid="ignore"):
+            return float(np.nansum(values)), math.nan, math.nan
     mean, (low, high) = mean_interval(values)
     return float(mean), float(low), float(high)
 
@@ -255,8 +265,8 @@ def _metric_row(contest: Contest, method: str, density: float, metric: Metric) -
         metric.role,
         float(first.baseline[first.metric_names.index(metric.name)]),
         *interval(contest.values(method, density, of)),
-        *contest.difference(method, density, "dense", of),
-        *contest.difference(method, density, "magnitude", of),
+        *interval(contest.differences(method, density, "dense", of)),
+        *interval(contest.differences(method, density, "magnitude", of)),
     )
 
 
@@ -275,10 +285,10 @@ def _claims(contest: Contest, method: str, density: float) -> list[Claim]:
     found = []
     for claim, of, sign, against in asked:
         for rival in against:
-            n = contest.values(rival, density, of).size
-            if n:
-                effect, *ends = (sign * value for value in contest.difference(method, density, rival, of))
-                low, high = min(ends), max(ends)
+            if contest.values(rival, density, of).size:
+                differences = sign * contest.differences(method, density, rival, of)
+                n = int(np.isfinite(differences).sum())
+                effect, low, high = interval(differences)
                 found.append(Claim(claim, method, density, rival, n, effect, low, high, judge(low, high)))
     return found
 

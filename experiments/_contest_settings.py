@@ -23,13 +23,22 @@ OWN_KNOB = (
 DEFAULTS = {"learning_rate_factor": 1.0, "reached": 0.75, "fraction": 0.3, "nats": 24.0}
 
 
+def several(name: str, values: Any) -> tuple[Any, ...]:
+    """Return a tuple that holds something, and nothing twice: a network that counts twice fakes certainty."""
+    twice = isinstance(values, tuple) and any(value in values[:i] for i, value in enumerate(values))
+    if not isinstance(values, tuple) or not values or twice:
+        raise ValueError(f"{name} must be a tuple of one or more, none twice, got {values!r}")
+    return values
+
+
 @dataclasses.dataclass(frozen=True)
 class ContestConfig:
     """Settings that all contests share; a contest adds its task's.
 
     Parameters
     ----------
-    methods : tuple of str
+    methods, densities, seeds : tuple
+        One or more each, none twice.
     densities : tuple of float
         Kept / all weights of the masked layers, in (0, 1].
     epochs, batch : int
@@ -57,7 +66,6 @@ class ContestConfig:
     device : {"cpu", "cuda"}
     precision : {"float32", "bfloat16"}
         Of the loss in training (autocast).
-    seeds : tuple of int
     """
 
     methods: tuple[str, ...] = METHODS
@@ -81,10 +89,12 @@ class ContestConfig:
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
 
     def __post_init__(self) -> None:
-        for method in self.methods:
+        for method in several("methods", self.methods):
             validate.choice("methods", method, METHODS)
-        for density in self.densities:
+        for density in several("densities", self.densities):
             validate.real("densities", density, "(0, 1]")
+        for seed in several("seeds", self.seeds):
+            validate.integer("seeds", seed, "[0, inf)")
         for name in ("epochs", "batch", "n_refreshes"):
             validate.integer(name, getattr(self, name), "[1, inf)")
         for name in ("most_samples", "most_units"):
@@ -99,9 +109,9 @@ class ContestConfig:
         validate.real("ema_decay", self.ema_decay, "[0, 1)")
         validate.choice("device", self.device, ("cpu", "cuda"))
         validate.choice("precision", self.precision, ("float32", "bfloat16"))
-        for method, own in self.knobs.items():
+        for method, own in validate.instance("knobs", self.knobs, dict).items():
             validate.choice("knobs", method, METHODS)
-            for knob, value in own.items():
+            for knob, value in validate.instance(f"knobs of {method}", own, dict).items():
                 validate.choice(f"knobs of {method}", knob, DEFAULTS)
                 validate.real(f"{knob} of {method}", value, "(0, inf)")
 

@@ -2,7 +2,8 @@
 
 A trial is a learning-rate factor and, where a method has a knob of its own, a value of that: eight points of
 a 4 x 4 grid that hold each value twice, the defaults among them; methods without one get eight factors. The
-best of the main metric is chosen, on one seed. A tuning experiment is::
+best of the main metric is chosen, on one seed. One at the end of its range may have a better one beyond it:
+the record has all trials. A tuning experiment is::
 
     @dataclasses.dataclass(frozen=True)
     class Config(Tuning, contest.Config):

@@ -1,8 +1,12 @@
-"""A record of the archive as text for people."""
+"""A record of the archive as text for people.
+
+A row may name units of its columns: ``MEASURED_IN: ClassVar[Mapping[str, str]]``, column to unit.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +15,8 @@ import numpy as np
 from bbtheory.archive import Archived
 from bbtheory.tables import format_table
 
+_LONGEST = 60  # characters of a text that stands among the values; a longer one is a paragraph below
+_WIDTH = 110
 _MOST_ROWS = 40  # longer columns are thinned evenly: a table is for reading, the file has them all
 
 
@@ -33,16 +39,22 @@ def _tables(result: Any, seconds: Sequence[float]) -> list[str]:
     values: list[list[Any]] = []
     columns: dict[int, dict[str, list[Any]]] = {}
     tables = []
+    notes = []
     for field in dataclasses.fields(result):
         value = getattr(result, field.name)
         rows = _rows(value)
         if rows is not None:
             rows = _timed(rows, seconds) if field.name == "rows" else rows
-            header = list(rows[0])
-            tables.append(f"{field.name}\n" + format_table(header, [[r[h] for h in header] for r in rows]))
+            units = {"seconds": "s"} | dict(getattr(value[0], "MEASURED_IN", {}))
+            header = [f"{name} ({units[name]})" if name in units else name for name in rows[0]]
+            tables.append(
+                f"{field.name}\n" + format_table(header, [[row[name] for name in rows[0]] for row in rows])
+            )
         elif isinstance(value, tuple | list) or (isinstance(value, np.ndarray) and value.ndim):
             column = [_summary(v) if isinstance(v, np.ndarray) else _scalar(v) for v in value]
             columns.setdefault(len(column), {})[field.name] = column
+        elif isinstance(value, str) and len(value) > _LONGEST:
+            notes.append(textwrap.fill(f"{field.name}: {value}", _WIDTH, subsequent_indent="  "))
         else:
             values.append([field.name, _scalar(value)])
     for size, named in columns.items():
@@ -50,7 +62,7 @@ def _tables(result: Any, seconds: Sequence[float]) -> list[str]:
         title = f"{len(shown)} of {size} rows\n" if len(shown) < size else ""
         body = [[i, *(column[i] for column in named.values())] for i in shown]
         tables.append(title + format_table(["row", *named], body))
-    return ([format_table(["value", ""], values)] if values else []) + tables
+    return ([format_table(["value", ""], values)] if values else []) + tables + notes
 
 
 def _timed(rows: list[Mapping[str, Any]], seconds: Sequence[float]) -> list[Mapping[str, Any]]:

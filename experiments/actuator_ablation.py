@@ -65,7 +65,7 @@ class Config(language_model.Config):
 
 
 def _preset(of: Any, **changes: Any) -> Config:
-    own = {"methods", "densities"}
+    own = {"methods", "densities", "knobs"}  # the knobs of each actuator alike: none is tuned here
     shared = {f.name: getattr(of, f.name) for f in dataclasses.fields(of) if f.name not in own}
     return Config(**shared | changes)
 

@@ -4,15 +4,16 @@ Source: Fashion-MNIST (or MNIST, CIFAR-10, CIFAR-100, or a folder of class folde
 --data-root or BBTHEORY_DATA; the smoke preset takes scikit-learn's digits. The rule is that of arXiv
 2510.01263, whose claim is that it spares rare features. Training images are made long-tailed: class r in an
 order that the seed draws keeps the share imbalance^(-r/(C-1)) of the largest class, so which class is rare
-changes from seed to seed. A tenth of each class is never trained on (the validation split of tuning); test
-images are the official ones, of all classes alike. Main metric: accuracy; tail: mean accuracy of the rarest
-third of the classes; head: of the most frequent third. The trivial answer is always the most frequent class.
+changes from seed to seed. Of each class as many images as a tenth of the smallest are never trained on (the
+validation split of tuning); test images are the official ones, of all classes alike. Main metric: accuracy;
+tail: mean accuracy of the rarest third of the classes; head: of the most frequent third. The trivial answer
+is always the most frequent class.
 
 The rows of bb_uniform, equal degrees, tell what the on-rates add to choosing weights unit by unit.
 
 Time: 22 min on one core (CPU preset, 65 cells of 15 to 22 s on a busy machine); the GPU preset has not been
-run. What would count against the rule: a tail accuracy below that of gradual magnitude
-by an interval that excludes 0.
+run. What would count against the rule: a tail accuracy below that of gradual magnitude by an interval that
+excludes 0.
 """
 
 from __future__ import annotations

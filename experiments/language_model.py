@@ -4,7 +4,7 @@ Source: Tiny Shakespeare, its first 90 % of characters for training and the rest
 or BBTHEORY_DATA; the smoke preset takes the descriptions of scikit-learn's data sets. The rule is that of
 arXiv 2510.01263. A decoder (Pre-LN, SwiGLU, rotary positions) predicts the next character; the feed-forward
 layers are masked, a unit is on where its gate is positive. Words are head, middle or tail by how often they
-occur in the training text; a word that it lacks is tail. Trivial answers: unigram and bigram counts. A known
+occur in the training text; a word that it lacks is tail. The trivial answer is that of bigram counts. A known
 figure: 1.4697 nats (perplexity 4.35) of nanoGPT's network of the GPU preset's shape, and 1.88 nats (6.55) of
 its network for a CPU, trained on 1.5 million characters.
 
@@ -56,7 +56,7 @@ class Config(ContestConfig):
     steps : int
         Batches of an epoch: windows that start anywhere in the text.
     test_tokens : int
-        Of the test part's beginning that are predicted; 0: all.
+        Of the test part's beginning that are predicted, more than a context; 0: all.
     others : see `ContestConfig`
     """
 
@@ -80,8 +80,10 @@ class Config(ContestConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         validate.integer("steps", self.steps, "[1, inf)")
-        validate.integer("test_tokens", self.test_tokens, "[0, inf)")
-        if self.byte_pairs:
+        context = validate.integer("context", self.context, "[1, inf)")
+        if self.test_tokens != 0:
+            validate.integer("test_tokens", self.test_tokens, f"[{context + 1}, inf)")
+        if self.byte_pairs != 0:
             validate.integer("byte_pairs", self.byte_pairs, "[257, inf)")
 
 

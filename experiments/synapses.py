@@ -170,6 +170,15 @@ SMOKE = Config(
     precision="float32",
     seeds=(0,),
 )
+# chosen by tune_synapses, preset cpu
+_KNOBS: dict[str, dict[str, float]] = {
+    "dense": {"learning_rate_factor": 1.0},
+    "random": {"learning_rate_factor": 2.0},
+    "magnitude": {"learning_rate_factor": 1.0, "reached": 0.35},
+    "rigl": {"learning_rate_factor": 4.0, "fraction": 0.1},
+    "bb_in": {"learning_rate_factor": 2.0, "nats": 10.0},
+    "bb_both": {"learning_rate_factor": 1.0, "nats": 4.0},
+}
 CPU = Config(
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
@@ -184,6 +193,7 @@ CPU = Config(
     learning_rate=3e-3,
     device="cpu",
     precision="float32",
+    knobs=_KNOBS,
 )
 GPU = Config(methods=CPU_METHODS, densities=CPU_DENSITIES, epochs=20, seeds=(0, 1, 2))
 
@@ -196,29 +206,28 @@ def task(config: Config, data_root: Path | None) -> Task:
     NotRun
         If the volume is an HDF5 file and h5py is not installed.
     """
-    from bbtheory.train.models_unet import UNet3d
+    from bbtheory.train.models_unet import UNet3d, unet_reach
     from bbtheory.train.patches import PatchBatches, predict_volume, rare_class_loss
 
     try:
         volume = _volume(config.data, config.factor, data_root)
     except ImportError as missing:
         raise NotRun(str(missing.name)) from None
-    seed = config.seeds[0]
+    seed, reach = config.seeds[0], unet_reach(config.n_deep)
+    split = volume.split(config.n_validation, reach)
+    prior = max(float(volume.synapse[split.train].mean()), 1e-3)  # of no section that is held out
     network = {"n_deep": config.n_deep, "norm": config.norm, "seed": seed}
-    model = UNet3d(config.width, config.depth, **network, prior=max(volume.prevalence, 1e-3))
-    split = volume.split(config.n_validation, model.reach)
+    model = UNet3d(config.width, config.depth, **network, prior=prior)
     seen = volume.raw[split.train]
     raw = ((volume.raw - seen.mean()) / seen.std()).astype(np.float32)
     held_out = split.validation if config.validation else split.test
-    test = raw[_with_context(held_out, model.reach)]
+    test = raw[_with_context(held_out, reach)]
 
     def score(model: nn.Module, part: slice) -> np.ndarray:
         context = _with_context(part, reach)
         window = (min(context.stop - context.start, _MOST_SECTIONS), config.side, config.side)
         out = predict_volume(model, raw[context], window, overlap=config.overlap, batch=config.batch)
         return out[part.start - context.start :]
-
-    reach = model.reach
 
     def evaluate(model: nn.Module) -> dict[str, float]:
         tuned = score(model, split.validation)

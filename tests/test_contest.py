@@ -211,6 +211,15 @@ BAD = [
     ({"ema_decay": 1.0}, "ema_decay must be a number"),
     ({"device": "tpu"}, "device must be one of"),
     ({"precision": "float16"}, "precision must be one of"),
+    ({"methods": ()}, "methods must be a tuple of one or more"),
+    ({"methods": "dense"}, "methods must be a tuple"),
+    ({"methods": ("dense", "dense")}, "methods must be a tuple of one or more, none twice"),
+    ({"densities": (0.5, 0.5)}, "densities must be a tuple of one or more, none twice"),
+    ({"seeds": (0, 1, 0)}, "seeds must be a tuple of one or more, none twice"),
+    ({"seeds": ()}, "seeds must be a tuple"),
+    ({"seeds": (-1,)}, "seeds must be an integer in"),
+    ({"knobs": None}, "knobs must be a dict"),
+    ({"knobs": {"bb_in": 3}}, "knobs of bb_in must be a dict"),
     ({"knobs": {"bb": {}}}, "knobs must be one of"),
     ({"knobs": {"bb_in": {"beta": 1.0}}}, "knobs of bb_in must be one of"),
     ({"knobs": {"bb_in": {"nats": 0.0}}}, "nats of bb_in must be a number"),
@@ -287,6 +296,19 @@ def test_one_seed_decides_nothing():
     config = dataclasses.replace(CONTEST, seeds=(0,))
     result = collect(config, made_up(np.random.default_rng(0), config, 9.0), METRICS)
     assert {claim.verdict for claim in result.claims} == {UNDECIDED}
+
+
+def test_a_missing_number_is_not_counted_and_an_infinite_one_not_forgotten():
+    networks = made_up(np.random.default_rng(0), CONTEST, 0.5)
+    of_bb = [i for i, s in enumerate(cells(CONTEST)) if s.methods == ("bb_in",)]
+    networks[of_bb[0]].metrics.base[1] = np.nan
+    (claim,) = [c for c in collect(CONTEST, networks, METRICS).claims if c.claim == "tail gain"]
+    assert (claim.n, claim.verdict) == (4, SUPPORTED)
+    networks[of_bb[0]].metrics.base[1] = np.inf
+    result = collect(CONTEST, networks, METRICS)
+    (claim,) = [c for c in result.claims if c.claim == "tail gain"]
+    assert (claim.n, claim.effect, claim.verdict) == (4, -math.inf, UNDECIDED)
+    assert [row.tail for row in result.rows if row.method == "bb_in"] == [math.inf]
 
 
 def test_ablations_are_rivals_of_the_rule():

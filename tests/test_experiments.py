@@ -9,18 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from bbtheory import archive
 from bbtheory.catalog import Catalog
-from bbtheory.records import same
+from bbtheory.records import Record, same
 from experiments._cells import SavedProgress, Task, run_cell
 from experiments._driver import main
-from experiments._show import _timed
+from experiments._show import _tables, _timed
 from experiments.protocol import NotRun, Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -468,6 +469,33 @@ def test_show(tmp_path, capsys):
     assert "40 of 1000 rows" in out
     assert toy(tmp_path, "peerless", "--show") == 0
     assert "no record yet: python -m experiments peerless" in capsys.readouterr().err
+
+
+@dataclass(frozen=True, eq=False)
+class Measured(Record):
+    """A row with a unit."""
+
+    MEASURED_IN: ClassVar = {"entropy": "nats"}
+
+    method: str
+    entropy: float
+
+
+@dataclass(frozen=True, eq=False)
+class Told(Record):
+    """Rows and a long text."""
+
+    rows: tuple[Measured, ...]
+    gap: float
+    note: str
+
+
+def test_units_stand_in_the_header_and_long_texts_below():
+    values, rows, note = _tables(Told((Measured("dense", 0.5),), 0.25, "word " * 40), ())
+    assert values.split() == ["value", "gap", "0.25"]
+    assert rows.splitlines()[1] == "method  entropy (nats)"
+    assert note.startswith("note: word word")
+    assert max(map(len, note.splitlines())) <= 110
 
 
 @pytest.mark.parametrize("module", ["experiments", "figures", "paper_checks"])

@@ -12,6 +12,7 @@ if importlib.util.find_spec("torch") is None:
 import torch
 
 from bbtheory.records import same
+from bbtheory.train import load_text
 from experiments import actuator_ablation, language_model, one_shot_language_model, overhead_at_scale
 from experiments.protocol import NotRun, Progress
 
@@ -145,6 +146,33 @@ def test_what_is_missing_is_named(tmp_path):
             overhead_at_scale.run(overhead_at_scale.cells(overhead_at_scale.GPU)[0], Progress())
 
 
+def test_a_causal_model_of_a_folder(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    tokenizers = pytest.importorskip("tokenizers")
+    coder = tokenizers.Tokenizer(tokenizers.models.BPE())
+    coder.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    letters = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=300, initial_alphabet=letters)
+    coder.train_from_iterator([load_text("descriptions").train], trainer)
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=coder)
+    shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    for part in (transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=300, **shape)), tokenizer):
+        part.save_pretrained(tmp_path)
+    config = dataclasses.replace(
+        one_shot_language_model.SMOKE,
+        folder=str(tmp_path),
+        seeds=(0,),
+        test_tokens=200,
+        scores=("wanda", "bb"),
+    )
+    cell = one_shot_language_model.run(config, Progress())
+    assert [(cut.method, cut.pattern) for cut in cell.cuts] == [
+        ("dense", "free"), ("wanda", "free"), ("wanda", "2:4"), ("bb", "free"), ("bb", "2:4")
+    ]  # fmt: skip
+    assert all(cut.density == pytest.approx(0.5, abs=0.01) for cut in cell.cuts[1:])
+    assert all(np.isfinite(cut.metrics[0]) for cut in cell.cuts)
+
+
 @pytest.mark.parametrize("module", [language_model, actuator_ablation, one_shot_language_model])
 def test_the_gpu_preset_at_tiny_size(module):
     if torch.cuda.is_available():
@@ -162,6 +190,8 @@ def test_the_gpu_preset_at_tiny_size(module):
 def test_bad_settings():
     with pytest.raises(ValueError, match="byte_pairs must be"):
         language_model.Config(byte_pairs=100)
+    with pytest.raises(ValueError, match=r"test_tokens must be an integer in \[257, inf\)"):
+        language_model.Config(test_tokens=256)
     with pytest.raises(ValueError, match="methods must be one of dense, bb_uniform"):
         actuator_ablation.Config(methods=("rigl",))
     with pytest.raises(ValueError, match="scores must be one of"):

@@ -33,6 +33,22 @@ def test_held_out_sections_are_never_trained_on():
     assert len(probed) <= volume.raw[split.test.start - task.model.reach :].size
 
 
+def test_a_network_starts_from_training_sections_alone(monkeypatch):
+    volume = load_volume()
+    split = volume.split(SMOKE.n_validation, experiment.task(SMOKE, None).model.reach)
+    other = volume.synapse.copy()
+    other[split.validation.start :, ::2] ^= True
+    raw = volume.raw.copy()
+    raw[split.validation.start :] //= 2
+    monkeypatch.setattr(experiment, "_volume", lambda *_: replace(volume, raw=raw, synapse=other))
+    changed = experiment.task(SMOKE, None)
+    monkeypatch.undo()
+    given = experiment.task(SMOKE, None)
+    for a, b in zip(given.model.parameters(), changed.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+    np.testing.assert_array_equal(given.batches.volume, changed.batches.volume)
+
+
 def test_the_right_sections_are_scored(monkeypatch):
     task = experiment.task(SMOKE, None)
     volume = load_volume()

@@ -118,6 +118,8 @@ def cosine_pairs(vectors: ArrayLike, identity: ArrayLike) -> tuple[np.ndarray, n
     """
     v = validate.array("vectors", vectors, ndim=2)
     who = validate.array("identity", identity, shape=(len(v),), keep_integers=True)
+    # by powers of two, which is exact: squares neither overflow nor vanish
+    v = np.ldexp(v, -np.frexp(np.abs(v).max(axis=1, keepdims=True))[1])
     v = v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), np.finfo(float).tiny)
     first, second = np.triu_indices(len(v), 1)
     similarity = (v @ v.T)[first, second]

@@ -52,6 +52,8 @@ def read_cremi(path: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, float, 
             raw, clefts = (_volume(h5py, file, path, name) for name in (RAW, CLEFTS))
             if raw.dtype != np.uint8:
                 raise ValueError(f"{RAW} must be uint8, got {raw.dtype}")
+            # what is read; a padded volume may be far larger
+            validate.room(CLEFTS, clefts.shape, math.prod(clefts.shape))
             if clefts.dtype.kind not in "iu":
                 raise ValueError(f"{CLEFTS} must be integers, got {clefts.dtype}")
             voxel_size = _three(raw, "resolution", math.nan)
@@ -83,7 +85,6 @@ def _volume(h5py: Any, file: Any, path: Path, name: str) -> Any:
         raise ValueError(f"{name} must be a volume of three axes, got shape {getattr(at, 'shape', None)}")
     if at.external or at.is_virtual:
         raise ValueError(f"{name} must lie in this file, got one that is stored elsewhere")
-    validate.room(name, at.shape, math.prod(at.shape))
     return at
 
 

@@ -126,7 +126,7 @@ def load_changes(
         If no folder is given or the data set is not in it.
     ValueError
         If a file is damaged or holds other data than its name says, images of a pair differ in size, a part
-        shows no change or nothing else, or an argument is outside its domain.
+        of a scene that is split shows no change or nothing else, or an argument is outside its domain.
     ImportError
         If image files are to be read and Pillow is missing.
     """

@@ -256,7 +256,8 @@ def split_faces(
     Raises
     ------
     ValueError
-        If fewer than 3 identities are left to train on, or an argument is outside its domain.
+        If fewer than 3 identities are left to train on, those of the tail have no held-out sample or the
+        unseen ones no two samples of one, or an argument is outside its domain.
     """
     n_unseen = validate.integer("n_unseen", n_unseen, "[2, inf)")
     imbalance = validate.real("imbalance", imbalance, "[1, inf)")
@@ -282,6 +283,14 @@ def split_faces(
         held_out.append(test)
     counts = np.array([len(part) for part in train])
     classes = np.arange(known.size)
+    in_tail = classes >= known.size - known.size // 3
+    if not any(len(held_out[c]) for c in classes[in_tail]):
+        raise ValueError(
+            "faces must have so many samples of the rare identities that some are held out, got "
+            f"{np.bincount(faces.identity)[known].max()} of one at the most"
+        )
+    if np.bincount(faces.identity)[unseen].max() < 2:
+        raise ValueError("faces must have two samples of an unseen identity, got one of each")
     return FaceSplit(
         train=np.concatenate(train),
         train_class=np.repeat(classes, counts),
@@ -289,5 +298,5 @@ def split_faces(
         held_out_class=np.repeat(classes, [len(part) for part in held_out]),
         unseen=np.flatnonzero(np.isin(faces.identity, unseen)),
         counts=counts,
-        in_tail=classes >= known.size - known.size // 3,
+        in_tail=in_tail,
     )

@@ -39,7 +39,8 @@ def measure_key_distances(model: Transformer, codes: torch.Tensor) -> tuple[Atte
     Raises
     ------
     ValueError
-        If the model is no causal Transformer or codes have not two axes.
+        If the model is no causal Transformer, or codes have not two axes, no window, or more tokens than the
+        model's context.
 
     References
     ----------
@@ -52,6 +53,11 @@ def measure_key_distances(model: Transformer, codes: torch.Tensor) -> tuple[Atte
             f"{tuple(codes.shape)}"
         )
     n_windows, n = codes.shape
+    if n_windows == 0 or not 0 < n <= model.shape.context:
+        raise ValueError(
+            f"codes must be windows of 1 to {model.shape.context} tokens, one at least, "
+            f"got {tuple(codes.shape)}"
+        )
     states: list[torch.Tensor] = []
     handles = [
         attention.register_forward_pre_hook(lambda module, inputs: states.append(inputs[0]))
@@ -120,7 +126,8 @@ def keep_distances(model: Transformer, masks: Sequence[TokenBudget | np.ndarray 
             continue
         kept = mask.mask if isinstance(mask, TokenBudget) else np.asarray(mask)
         shape = model.shape
-        if kept.dtype != bool or kept.ndim != 2 or kept.shape[0] != shape.heads or not kept[:, 0].all():
+        fits = kept.dtype == bool and kept.ndim == 2 and kept.shape[0] == shape.heads and kept.size > 0
+        if not fits or not kept[:, 0].all():
             raise ValueError(
                 f"masks must be bool with {shape.heads} rows, True in column 0, got {kept.dtype} of shape "
                 f"{kept.shape}"

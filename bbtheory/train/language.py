@@ -37,7 +37,8 @@ class TextBatches:
     Raises
     ------
     ValueError
-        If the text has not a token more than a window, or an argument is outside its domain.
+        If the text has not a token more than a window, codes are no integers, or an argument is outside its
+        domain.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class TextBatches:
         seed: int = 0,
         device: str | torch.device = "cpu",
     ):
-        self.codes = torch.as_tensor(codes, dtype=torch.int64).to(device)
+        self.codes = _tokens(codes).to(device)
         self.context = validate.integer("context", context, "[1, inf)")
         self.batch = validate.integer("batch", batch, "[1, inf)")
         self.n_batches = validate.integer("n_batches", n_batches, "[1, inf)")
@@ -73,6 +74,15 @@ class TextBatches:
         for at in (starts + within).to(self.codes.device):
             window = self.codes[at]
             yield window[:, :-1], window[:, 1:]
+
+
+def _tokens(codes: ArrayLike | torch.Tensor) -> torch.Tensor:
+    """Return codes as an int64 tensor; numbers that are no integers would be cut off in silence."""
+    given = codes if isinstance(codes, torch.Tensor) else np.asarray(codes)
+    whole = not given.is_floating_point() if isinstance(given, torch.Tensor) else given.dtype.kind in "iu"
+    if not whole:
+        raise ValueError(f"codes must be integers, got {given.dtype}")
+    return torch.as_tensor(given, dtype=torch.int64)
 
 
 def next_token_loss(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
@@ -116,7 +126,7 @@ def surprise(
     ValueError
         If an argument is outside its domain.
     """
-    tokens = torch.as_tensor(codes, dtype=torch.int64)
+    tokens = _tokens(codes)
     context = validate.integer("context", context, "[1, inf)")
     batch = validate.integer("batch", batch, "[1, inf)")
     if tokens.dim() != 1 or len(tokens) < 2:
@@ -124,7 +134,7 @@ def surprise(
     n = len(tokens) - 1
     context = min(context, n)
     stride = max(context - context // 4, 1)
-    # the last window ends with the text; what windows share is written twice, last by that with more before
+    # the last window ends with the text; its last three quarters replace what was found
     starts = [*range(0, n - context, stride), n - context]
     found = np.empty(n)
     part = nn.Module() if not isinstance(model, nn.Module) else model
@@ -165,15 +175,27 @@ def perplexities(
     Returns
     -------
     dict
-        perplexity, bits_per_character, and perplexity_NAME for each name; NaN where a bucket is empty.
+        perplexity, bits_per_character, and perplexity_NAME for each name; NaN where there is no character,
+        infinite beyond the largest number.
     """
-    mean = float(nats.sum() / lengths.sum())
-    found = {"perplexity": math.exp(mean), "bits_per_character": mean / math.log(2.0)}
+    mean = _per_character(nats, lengths)
+    found = {"perplexity": _exp(mean), "bits_per_character": mean / math.log(2.0)}
     for i, name in enumerate(names):
         own = buckets == i
-        n = int(lengths[own].sum())
-        found[f"perplexity_{name}"] = math.exp(float(nats[own].sum()) / n) if n else math.nan
+        found[f"perplexity_{name}"] = _exp(_per_character(nats[own], lengths[own]))
     return found
+
+
+def _per_character(nats: np.ndarray, lengths: np.ndarray) -> float:
+    n = int(lengths.sum())
+    return float(nats.sum()) / n if n else math.nan
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:  # of a network that broke down
+        return math.inf
 
 
 def count_models(train: np.ndarray, test: np.ndarray, size: int) -> Mapping[str, np.ndarray]:
@@ -192,7 +214,15 @@ def count_models(train: np.ndarray, test: np.ndarray, size: int) -> Mapping[str,
     -------
     dict
         unigram and bigram, each (n - 1,).
+
+    Raises
+    ------
+    ValueError
+        If a code is outside its domain or the test text is shorter.
     """
+    for name, codes, fewest in (("train", train, 1), ("test", test, 2)):
+        if codes.ndim != 1 or codes.size < fewest or codes.min() < 0 or codes.max() >= size:
+            raise ValueError(f"{name} must be {fewest} or more codes in [0, {size}), got {codes!r:.60}")
     single = np.bincount(train, minlength=size).astype(float)
     unigram = (single + 1.0) / (single.sum() + size)
     pairs = np.bincount(train[:-1] * size + train[1:], minlength=size * size).reshape(size, size)

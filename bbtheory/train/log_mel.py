@@ -74,13 +74,22 @@ class LogMel:
         self.hop = round(validate.real("hop", hop, "(0, inf)") * self.rate)
         if self.window < 2 or self.hop < 1:
             raise ValueError(f"window and hop must span samples at {rate} Hz, got {window} s and {hop} s")
+        validate.room("window", window, self.window)
         self.n_fft = 1 << (self.window - 1).bit_length()
         self.bank = mel_filter_bank(self.rate, self.n_fft, n_mels)
         self.hann = torch.hann_window(self.window)
 
     def __call__(self, waveform: ArrayLike | torch.Tensor) -> torch.Tensor:
-        """Features of one utterance, (n_frames, n_mels), n_frames = 1 + n_samples // hop."""
+        """Features of one utterance, (n_frames, n_mels), n_frames = 1 + n_samples // hop.
+
+        Raises
+        ------
+        ValueError
+            If the waveform has not one axis: one channel.
+        """
         signal = torch.as_tensor(waveform, dtype=torch.float32)
+        if signal.dim() != 1:
+            raise ValueError(f"waveform must have one axis, got shape {tuple(signal.shape)}")
         # silence around the utterance: its first and last frames are centred at its ends
         spectrum = torch.stft(
             signal, self.n_fft, self.hop, self.window, self.hann, pad_mode="constant", return_complex=True

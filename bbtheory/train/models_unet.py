@@ -78,8 +78,11 @@ class UNet3d(nn.Module):
 
     @property
     def reach(self) -> int:
-        """Sections on either side that the logits of a section depend on."""
-        return max(2 * self.n_deep - 1, 0)  # each deep level once down and, but for the coarsest, once up
+        """Sections on either side that the logits of a section depend on.
+
+        The statistics of group normalisation, which are of all that is seen together, are not counted.
+        """
+        return unet_reach(self.n_deep)
 
     @property
     def multiple(self) -> int:
@@ -101,6 +104,18 @@ class UNet3d(nn.Module):
         for level in range(self.depth - 2, -1, -1):
             x = self.get_submodule(f"decode{level}")(x, levels[level])
         return self.head(x)
+
+
+def unet_reach(n_deep: int) -> int:
+    """Return how far across sections a network sees, before it is made.
+
+    Parameters
+    ----------
+    n_deep : int
+        As of `UNet3d`, >= 0.
+    """
+    # each deep level once down and, but for the coarsest, once up
+    return max(2 * validate.integer("n_deep", n_deep, "[0, inf)") - 1, 0)
 
 
 class _Encode(nn.Module):

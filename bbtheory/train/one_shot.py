@@ -81,7 +81,7 @@ def prune_one_shot(
     ------
     ValueError
         If an argument is outside its domain, a layer is unknown or no Linear, groups leave no room for the
-        density, or calibration is empty or never reaches a layer.
+        density, calibration is empty or never reaches a layer, or a bb method finds no layer with on-rates.
 
     References
     ----------
@@ -105,6 +105,8 @@ def prune_one_shot(
         modules[name] = module
     trace_layers(model, graph)
     place_activities(model, graph, activations, None)
+    if method.startswith("bb") and all(graph[name].site is None for name in names):
+        raise ValueError(f"activations must name one for a layer that is cut: {method} found no on-rates")
     if len(calibration) == 0:
         raise ValueError("calibration must hold at least one batch, got none")
     masks: dict[str, Tensor] = {}
@@ -138,6 +140,8 @@ def prune_one_shot(
 
 def _check_groups(groups: tuple[int, int] | None, n_in: int, density: float) -> None:
     if groups is not None:
+        if len(groups) != 2:
+            raise ValueError(f"groups must be (n, m), got {groups}")
         m = validate.integer("groups", groups[1], "[1, inf)")
         n = validate.integer("groups", groups[0], f"[1, {m}]")
         if n_in % m or density > n / m:

@@ -159,7 +159,7 @@ def predict_volume(
         Returns logits in the shape of its input, (batch, 1, sections, rows, columns); in evaluation mode.
     volume : ndarray (n_sections, height, width)
     window : (int, int, int)
-        At most the volume's shape.
+        At most the volume's shape; rows and columns multiples of ``model.multiple``, where it has one.
     overlap : float
         Share of a window, on each axis, that the next one covers again, at least; in [0, 1).
     batch : int
@@ -173,10 +173,13 @@ def predict_volume(
     Raises
     ------
     ValueError
-        If the window is larger than the volume, or an argument is outside its domain.
+        If the window does not fit the volume or the model, or an argument is outside its domain.
     """
     volume = np.ascontiguousarray(volume, np.float32)
     window = _window("window", window, volume.shape)
+    multiple = getattr(model, "multiple", 1)
+    if window[1] % multiple or window[2] % multiple:
+        raise ValueError(f"window must have rows and columns that are multiples of {multiple}, got {window}")
     overlap = validate.real("overlap", overlap, "[0, 1)")
     batch = validate.integer("batch", batch, "[1, inf)")
     device = next(model.parameters()).device

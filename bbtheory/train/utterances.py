@@ -34,6 +34,7 @@ def zipf(n: int, exponent: float) -> np.ndarray:
         If an argument is outside its domain.
     """
     n = validate.integer("n", n, "[1, inf)")
+    validate.room("n", n, n)
     weights = np.arange(1, n + 1) ** -validate.real("exponent", exponent, "[0, inf)")
     return weights / weights.sum()
 
@@ -109,12 +110,15 @@ def connect_digits(
         If an argument is outside its domain, or a speaker of the pool lacks a digit that may be asked for.
     """
     n = validate.integer("n", n, "[1, inf)")
+    if len(n_digits) != 2:
+        raise ValueError(f"n_digits must be the fewest and the most, got {n_digits}")
     fewest = validate.integer("n_digits", n_digits[0], "[1, inf)")
     most = validate.integer("n_digits", n_digits[1], f"[{fewest}, inf)")
     p = validate.array("probabilities", probabilities, "[0, inf)", shape=(N_DIGITS,))
     if p.sum() == 0:
         raise ValueError("probabilities must have a value above 0, got none")
     longest = validate.real("pause", pause, "[0, inf)") * data.rate
+    validate.room("pause", pause, longest)
     chosen = np.unique(np.asarray(pool, dtype=np.int64))
     if chosen.size == 0 or chosen[0] < 0 or chosen[-1] >= len(data):
         raise ValueError(f"pool must name recordings from 0 to {len(data) - 1}, got {chosen.size}")

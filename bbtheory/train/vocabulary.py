@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -49,8 +49,16 @@ class Characters:
         return np.where(self.points[at] == points, at + 1, UNKNOWN)
 
     def decode(self, codes: Iterable[int]) -> str:
-        """Return the text of codes; U+FFFD where one stands for no character."""
-        return "".join(chr(self.points[c - 1]) if c != UNKNOWN else _REPLACEMENT for c in codes)
+        """Return the text of codes; U+FFFD where one stands for no character.
+
+        Raises
+        ------
+        ValueError
+            If a code is none of the vocabulary's.
+        """
+        return "".join(
+            chr(self.points[c - 1]) if c != UNKNOWN else _REPLACEMENT for c in _known(codes, self.size)
+        )
 
     def lengths(self, codes: np.ndarray) -> np.ndarray:
         """Return the characters of each code: one."""
@@ -73,7 +81,7 @@ class BytePairs:
     Raises
     ------
     ValueError
-        If the size is no integer above 256.
+        If the size is no integer above 256, or a text, here or later, is none that UTF-8 can hold.
 
     References
     ----------
@@ -85,7 +93,7 @@ class BytePairs:
         self.merges: dict[tuple[int, int], int] = {}
         self.bytes = [bytes([b]) for b in range(_N_BYTES)]
         counts = Counter(_PIECE.findall(validate.instance("train", train, str)))
-        pieces = [list(piece.encode()) for piece in counts]
+        pieces = [list(_utf_8(piece)) for piece in counts]
         weights = list(counts.values())
         frequency: Counter[tuple[int, int]] = Counter()
         holders: dict[tuple[int, int], set[int]] = defaultdict(set)  # pieces in which a pair occurs
@@ -118,15 +126,21 @@ class BytePairs:
     def encode(self, text: str) -> np.ndarray:
         """Return the codes of a text, int64."""
         codes: list[int] = []
-        for piece in _PIECE.findall(text):
+        for piece in _PIECE.findall(validate.instance("text", text, str)):
             if piece not in self._known:
                 self._known[piece] = self._split(piece)
             codes += self._known[piece]
         return np.array(codes, np.int64)
 
     def decode(self, codes: Iterable[int]) -> str:
-        """Return the text of codes; U+FFFD where bytes make no character."""
-        return b"".join(self.bytes[c] for c in codes).decode("utf-8", errors="replace")
+        """Return the text of codes; U+FFFD where bytes make no character.
+
+        Raises
+        ------
+        ValueError
+            If a code is none of the vocabulary's.
+        """
+        return b"".join(self.bytes[c] for c in _known(codes, self.size)).decode("utf-8", errors="replace")
 
     def lengths(self, codes: np.ndarray) -> np.ndarray:
         """Return the characters that begin in each code."""
@@ -134,7 +148,7 @@ class BytePairs:
         return begins[codes]
 
     def _split(self, piece: str) -> list[int]:
-        codes = list(piece.encode())
+        codes = list(_utf_8(piece))
         while len(codes) > 1:
             none = len(self.bytes)
             pair = min(pairwise(codes), key=lambda pair: self.merges.get(pair, none))
@@ -158,5 +172,18 @@ def _merged(codes: Sequence[int], pair: tuple[int, int], code: int) -> list[int]
     return merged
 
 
+def _known(codes: Iterable[int], size: int) -> Iterator[int]:
+    """Yield codes, unless one is outside the vocabulary: a negative one would count from its end."""
+    for code in codes:
+        yield validate.integer("codes", code, f"[0, {size})")
+
+
+def _utf_8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"text must be one that UTF-8 can hold, got half of a pair in {text!r}") from None
+
+
 def _code_points(text: str) -> np.ndarray:
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return np.frombuffer(validate.instance("text", text, str).encode("utf-32-le", "surrogatepass"), np.uint32)

@@ -146,8 +146,11 @@ def count_word_errors(
     Raises
     ------
     ValueError
-        If there are not as many of both, or the references hold no word.
+        If there are not as many of both, the references hold no word, or a bucket is none of the three.
     """
+    odd = sorted({str(bucket) for bucket in buckets.values()} - set(BUCKETS))
+    if odd:
+        raise ValueError(f"buckets must be {', '.join(BUCKETS)}, got {odd[0]!r}")
     if len(references) != len(hypotheses):
         raise ValueError(
             f"hypotheses must be as many as references, {len(references)}, got {len(hypotheses)}"

@@ -58,6 +58,9 @@ def test_cosine_pairs():
     genuine, impostor = cosine_pairs([[1, 0], [2, 0], [0, 3], [0, 0]], [0, 0, 1, 1])
     assert genuine.tolist() == [1.0, 0.0]
     assert impostor.tolist() == [0.0, 0.0, 0.0, 0.0]
+    for size in (1e-200, 5e-324, 1e200):  # whose squares vanish or overflow
+        genuine, _ = cosine_pairs(size * np.ones((2, 3)), [0, 0])
+        np.testing.assert_allclose(genuine, 1.0)
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,20 @@ def test_bad_splits(settings, match):
         load_faces(size=0)
 
 
+def test_identities_with_too_few_samples():
+    few = np.repeat(np.arange(10), 2)  # two of each: a quarter is none
+    images = np.zeros((20, 1, 4, 4), np.uint8)
+    faces = Faces("few", images, few, np.tile([0, 1], 10), tuple("abcdefghij"), "")
+    with pytest.raises(ValueError, match="faces must have so many samples of the rare identities"):
+        split_faces(faces, n_unseen=2)
+    order = np.random.default_rng(0).permutation(10)  # as split_faces draws it: the unseen come first
+    who = np.concatenate([np.repeat(order[2:], 8), order[:2]])
+    sample = np.concatenate([np.tile(np.arange(8), 8), [0, 0]])
+    faces = Faces("odd", np.zeros((66, 1, 4, 4), np.uint8), who, sample, tuple("abcdefghij"), "")
+    with pytest.raises(ValueError, match="faces must have two samples of an unseen identity"):
+        split_faces(faces, n_unseen=2)
+
+
 @pytest.mark.data
 def test_measured_set_is_the_original():
     faces = load_faces("omniglot_small")

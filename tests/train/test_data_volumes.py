@@ -227,6 +227,25 @@ def test_labels_of_a_padded_volume_lie_at_their_offset(tmp_path):
     np.testing.assert_array_equal(volume.raw, padded[2:7, 3:9, 2:9])
 
 
+@needs_h5py
+def test_a_padded_volume_of_the_published_size_is_read_in_part(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "padded.hdf", "w") as file:  # chunks that are not written take no room
+        raw = file.create_dataset(
+            "volumes/raw", (200, 3072, 3072), np.uint8, chunks=(1, 256, 256), fillvalue=9
+        )
+        raw.attrs["resolution"] = (40.0, 4.0, 4.0)
+        raw[37:42, 911:915, 911:919] = 5
+        clefts = np.full((5, 4, 8), BACKGROUND, np.uint64)
+        clefts[1, 1, 1] = 3
+        labels = file.create_dataset("volumes/labels/clefts", data=clefts)
+        labels.attrs["offset"] = (37 * 40.0, 911 * 4.0, 911 * 4.0)
+    volume = load_volume("padded.hdf", tmp_path)
+    assert (volume.raw == 5).all()
+    assert volume.synapse.sum() == 1
+
+
 def external(file):
     import h5py
 
@@ -245,6 +264,12 @@ def stored_elsewhere(file):
     del file["volumes/raw"]
     made = [("/etc/passwd", 0, 210)]
     file.create_dataset("volumes/raw", (5, 6, 7), np.uint8, external=made)
+
+
+def huge(file):
+    for name, kind in ((RAW, np.uint8), (CLEFTS, np.uint64)):
+        del file[name]
+        file.create_dataset(name, (2000, 1000, 1000), kind, chunks=(1, 100, 100))
 
 
 def at(offset, resolution=(40.0, 4.0, 4.0)):
@@ -273,6 +298,7 @@ BAD_CREMI = {
     "between voxels": (at((0.0, 2.0, 0.0)), {}, "clefts must lie within volumes/raw"),
     "not a number": (at((np.nan, 0.0, 0.0)), {}, "offset must be finite numbers"),
     "no size": (at((40.0, 0.0, 0.0), (0.0, 4.0, 4.0)), {}, "resolution of volumes/raw must be three numbers"),
+    "huge": (huge, {}, "clefts must need arrays of at most"),
     "two numbers": (at((40.0, 0.0)), {}, r"offset must have shape \(3,\)"),
 }
 

@@ -158,6 +158,7 @@ def test_the_surgeon_loses_less():
         ({"groups": (2, 5)}, "groups must be n:m with m a divisor of 16"),
         ({"groups": (1, 4)}, "at least the density 0.5, got 1:4"),
         ({"groups": (5, 4)}, "groups must be"),
+        ({"groups": (1,)}, r"groups must be \(n, m\)"),
         ({"beta": 0.0}, "beta must be"),
         ({"seed": -1}, "seed must be"),
         ({"call": lambda model, batch: None}, "calibration must reach every layer"),
@@ -174,6 +175,15 @@ def test_bad_input(change, match):
     } | change
     with pytest.raises(ValueError, match=match):
         prune_one_shot(**arguments)
+
+
+def test_degrees_need_on_rates():
+    # without them bb would be magnitude by another name
+    model = torch.nn.Sequential(torch.nn.Linear(8, 4))
+    x = [torch.rand(16, 8)]
+    with pytest.raises(ValueError, match="activations must name one for a layer that is cut: bb_wanda found"):
+        prune_one_shot(model, ["0"], x, method="bb_wanda", density=0.5)
+    prune_one_shot(model, ["0"], x, method="wanda", density=0.5)
 
 
 def test_only_linear_layers():
@@ -235,6 +245,7 @@ def test_a_budget_of_distances():
         ([None, np.ones((3, 8), bool)], "masks must be bool with 2 rows"),
         ([None, np.ones((2, 8))], "masks must be bool"),
         ([None, np.zeros((2, 8), bool)], "True in column 0"),
+        ([None, np.ones((2, 0), bool)], "True in column 0"),
     ],
 )
 def test_bad_distances(masks, match):
@@ -247,3 +258,6 @@ def test_distances_need_a_decoder():
         measure_key_distances(transformer(replace(SHAPE, causal=False)), codes())
     with pytest.raises(ValueError, match="codes have two axes"):
         measure_key_distances(transformer(SHAPE), codes()[0])
+    for windows in (codes()[:0], torch.zeros(1, SHAPE.context + 1, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=f"codes must be windows of 1 to {SHAPE.context} tokens"):
+            measure_key_distances(transformer(SHAPE), windows)

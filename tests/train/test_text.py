@@ -241,6 +241,14 @@ def test_perplexities_by_hand():
     assert math.isnan(got["perplexity_tail"])
 
 
+def test_perplexities_without_end_or_without_characters():
+    found = perplexities(np.array([1e4, 1.0]), np.array([1, 1]), np.array([0, 1]), ("a", "b", "c"))
+    assert found["perplexity"] == found["perplexity_a"] == math.inf
+    assert found["perplexity_b"] == pytest.approx(math.e)
+    assert math.isnan(found["perplexity_c"])
+    assert math.isnan(perplexities(np.zeros(0), np.zeros(0, int), np.zeros(0, int), ())["perplexity"])
+
+
 def test_trivial_models_are_probabilities():
     train, size = np.array([0, 1, 0, 1, 0, 2]), 4
     p = np.array([4, 3, 2, 1]) / 10
@@ -256,8 +264,20 @@ def test_trivial_models_are_probabilities():
     ("call", "match"),
     [
         (lambda: TextBatches(np.arange(8), 8, 1, 1), "codes must have one axis and more than 8 tokens"),
-        (lambda: TextBatches(np.zeros((4, 4)), 2, 1, 1), "codes must have one axis"),
+        (lambda: TextBatches(np.zeros((4, 4), int), 2, 1, 1), "codes must have one axis"),
         (lambda: TextBatches(np.arange(8), 0, 1, 1), "context must be"),
+        (lambda: TextBatches([1.5] * 9, 2, 1, 1), "codes must be integers, got float64"),
+        (lambda: TextBatches("abcdef", 2, 1, 1), "codes must be integers"),
+        (lambda: surprise(lambda x: x, [0.5] * 9, 2), "codes must be integers"),
+        (
+            lambda: count_models(np.array([0, 2]), np.array([0, 1]), 2),
+            r"train must be 1 or more codes in \[0, 2\)",
+        ),
+        (lambda: count_models(np.array([0]), np.array([0]), 2), "test must be 2 or more codes"),
+        (lambda: Characters("abc").decode([-1]), r"codes must be an integer in \[0, 4\), got -1"),
+        (lambda: BytePairs("abab", 300).decode([999]), "codes must be an integer in"),
+        (lambda: BytePairs("abab", 300).encode("\ud800"), "text must be one that UTF-8 can hold"),
+        (lambda: Characters("abc").encode(3), "text must be a str"),
         (lambda: TextBatches(np.arange(8), 2, 0, 1), "batch must be"),
         (lambda: TextBatches(np.arange(8), 2, 1, 0), "n_batches must be"),
         (lambda: TextBatches(np.arange(8), 2, 1, 1, seed=-1), "seed must be"),

@@ -257,3 +257,9 @@ def test_bad_prediction(change, match):
     given = {"window": (1, 4, 4)} | change
     with pytest.raises(ValueError, match=match):
         predict_volume(Local(), np.zeros((2, 8, 8)), given.pop("window"), **given)
+
+
+def test_a_window_that_the_network_cannot_halve():
+    network = UNet3d(2, 3, n_deep=1).eval()
+    with pytest.raises(ValueError, match="window must have rows and columns that are multiples of 4"):
+        predict_volume(network, np.zeros((2, 9, 9)), (2, 8, 6))

@@ -124,6 +124,7 @@ def test_buckets_follow_counts():
         ),
         (lambda: count_word_errors([[]], [["0"]], BUCKETS), "references must hold words"),
         (lambda: count_word_errors([], [], BUCKETS), "references must hold words"),
+        (lambda: count_word_errors([["a"]], [["a"]], {"a": "rare"}), "buckets must be head, middle, tail"),
     ],
 )
 def test_bad_input(call, match):
