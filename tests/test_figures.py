@@ -298,12 +298,15 @@ def test_code_and_style_decide_too(walked, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     toy(walked, out)
     for what in ("code", "style"):
+        toy(walked, out)
+        capsys.readouterr()
+        toy(walked, out)
+        assert "walk  up to date" in capsys.readouterr().out
         with monkeypatch.context() as patched:
             if what == "code":
                 patched.setattr("figures._build._code", lambda path, *packages: {ROOT / "LICENSE"})
             else:
                 patched.setattr(plots, "STYLE_FILE", ROOT / "LICENSE")
-            capsys.readouterr()
             toy(walked, out)
         assert "walk  drawn" in capsys.readouterr().out, what
 
