@@ -99,8 +99,8 @@ def draw_front(figure: Drawing, result: Result, qualities: Sequence[Quality]) ->
     return (
         f"Means over {seeds} with 95 % intervals (Student's, none for a single seed), methods "
         f"side by side for clarity; {result.n_weights:,} masked weights, densities met to "
-        f"{result.worst_gap:g} links a layer; dense: black line, its interval grey. Every method is tuned by "
-        "the same number of trials on held-out training data. "
+        f"{result.worst_gap:g} links a layer; dense: black line, its interval grey. Seeds are paired: "
+        "methods differ by more certain amounts than these intervals suggest (see tail_gains). "
         + (f"Trivial answer: {trivial}." if trivial else "")
     )
 

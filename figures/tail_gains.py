@@ -68,8 +68,8 @@ def draw(figure: Drawing, *results: Result | None) -> str:
         )
     figure.legend(loc="outside upper center", ncols=5)
     return (
-        "Paired differences of the tail metric, Budgeted Broadcast less its rival at the same density and "
-        "by the same number of tuning trials, turned so that positive favours Budgeted Broadcast; means "
+        "Differences of the tail metric paired by seed, Budgeted Broadcast less its rival at the same "
+        "density, turned so that positive favours Budgeted Broadcast; means "
         f"with 95 % intervals over seeds ({all_seeds(results)}), none for one. Each panel has the unit of "
         "its metric: a share, errors per word, or perplexity. No correction for the number of comparisons."
     )
