@@ -111,8 +111,8 @@ def write_stored(path: Path, stored: Mapping[str, Any], arrays: Mapping[str, np.
         beside.unlink(missing_ok=True)
 
 
-def read_stored(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read what `write_stored` wrote; nothing in the files is executed."""
+def read_stored(path: Path, largest: int | None = None) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read what `write_stored` wrote, arrays of at most ``largest`` bytes; nothing is executed."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -123,12 +123,14 @@ def read_stored(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     if not beside.exists():
         return stored, {}
     try:
-        return stored, read_npz(beside)
+        return stored, read_npz(beside, largest=largest)
     except ValueError as error:
         raise ValueError(f"{beside} must be the arrays of a record: {error}") from None
 
 
-def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+def read_npz(
+    path: Path, names: Iterable[str] | None = None, largest: int | None = None
+) -> dict[str, np.ndarray]:
     """Read arrays of an npz file, all or those named; nothing in the file is executed.
 
     Raises
@@ -138,14 +140,15 @@ def read_npz(path: Path, names: Iterable[str] | None = None) -> dict[str, np.nda
     OSError
         If it cannot be opened.
     """
+    largest = _LARGEST if largest is None else largest
     with path.open("rb") as file:  # opened here: np.load leaves it open when it is no archive
         try:
             if not zipfile.is_zipfile(file):
                 raise ValueError("it is not a zip archive")
             with zipfile.ZipFile(file) as members:
                 size = sum(member.file_size for member in members.infolist())
-            if size > _LARGEST:
-                raise ValueError(f"it must hold at most {_LARGEST:g} bytes, got {size:g}")
+            if size > largest:
+                raise ValueError(f"it must hold at most {largest:g} bytes, got {size:g}")
             file.seek(0)
             with warnings.catch_warnings(), np.load(file, allow_pickle=False) as archive:
                 warnings.simplefilter("ignore")  # of headers that older versions wrote

@@ -136,6 +136,15 @@ SMOKE = Config(
     most_units=16,
     seeds=(0,),
 )
+# chosen by tune_identification, preset cpu
+_KNOBS: dict[str, dict[str, float]] = {
+    "dense": {"learning_rate_factor": 1.4},
+    "random": {"learning_rate_factor": 1.4},
+    "magnitude": {"learning_rate_factor": 2.0, "reached": 0.95},
+    "rigl": {"learning_rate_factor": 1.0, "fraction": 0.1},
+    "bb_in": {"learning_rate_factor": 1.0, "nats": 4.0},
+    "bb_both": {"learning_rate_factor": 2.0, "nats": 10.0},
+}
 CPU = Config(
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
@@ -145,6 +154,7 @@ CPU = Config(
     stem="strided",
     epochs=25,
     learning_rate=1e-2,
+    knobs=_KNOBS,
 )
 GPU = Config(
     methods=CPU_METHODS, densities=CPU_DENSITIES, device="cuda", precision="bfloat16", seeds=(0, 1, 2)

@@ -18,10 +18,11 @@ import pytest
 
 from bbtheory import archive
 from bbtheory.catalog import Catalog
+from bbtheory.layout import lay_out, timed
 from bbtheory.records import Record, same
 from experiments._cells import SavedProgress, Task, run_cell
 from experiments._driver import main
-from experiments._show import _tables, _timed
+from experiments._show import texts
 from experiments.protocol import NotRun, Progress
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -185,9 +186,9 @@ def test_rows_over_cells_are_shown_with_their_seconds(tmp_path):
     seconds = record(tmp_path, "walk", "smoke").provenance["cell_seconds"]
     assert len(seconds) == 2
     rows = [{"method": "a", "n": 2}, {"method": "b", "n": 1}]
-    assert [row["seconds"] for row in _timed(rows, [1.0, 3.0, 5.0])] == [2.0, 5.0]
-    assert _timed(rows, [1.0, 3.0]) == rows
-    assert _timed([{"method": "a"}], [1.0]) == [{"method": "a"}]
+    assert [row["seconds"] for row in timed(rows, [1.0, 3.0, 5.0])] == [2.0, 5.0]
+    assert timed(rows, [1.0, 3.0]) == rows
+    assert timed([{"method": "a"}], [1.0]) == [{"method": "a"}]
 
 
 # seeds
@@ -481,18 +482,10 @@ class Measured(Record):
     entropy: float
 
 
-@dataclass(frozen=True, eq=False)
-class Told(Record):
-    """Rows and a long text."""
-
-    rows: tuple[Measured, ...]
-    gap: float
-    note: str
-
-
 def test_units_stand_in_the_header_and_long_texts_below():
-    values, rows, note = _tables(Told((Measured("dense", 0.5),), 0.25, "word " * 40), ())
-    assert values.split() == ["value", "gap", "0.25"]
+    told = {"rows": (Measured("dense", 0.5),), "gap": 0.25, "note": "word " * 40}
+    values, rows, note = texts(lay_out(told))
+    assert values.split() == ["field", "value", "gap", "0.25"]
     assert rows.splitlines()[1] == "method  entropy (nats)"
     assert note.startswith("note: word word")
     assert max(map(len, note.splitlines())) <= 110

@@ -30,14 +30,21 @@ def test_the_examples_in_docstrings_run(module):
     assert doctest.testmod(importlib.import_module(module)).failed == 0
 
 
-def test_the_wheel_solves_and_fits_on_its_own(tmp_path):
+def test_the_wheel_solves_fits_and_reports_on_its_own(tmp_path):
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
-    assert "bbtheory/py.typed" in names
+    shipped = {
+        "py.typed",
+        "report/equilibrium.js",
+        "report/explorer.js",
+        "report/explorer.html",
+        "report/page.css",
+    }
+    assert {f"bbtheory/{name}" for name in shipped} <= set(names)
     assert not [
         n for n in names if n.split("/")[0] in ("experiments", "figures", "paper_checks", "tests", "results")
     ]
@@ -51,6 +58,8 @@ def test_the_wheel_solves_and_fits_on_its_own(tmp_path):
     run("bbtheory.fit", "--example", "examples")
     _, units = sorted((tmp_path / "examples").glob("*.csv"))
     assert json.loads(run("bbtheory.fit", "balance", str(units), "--json"))["kind"] == "balance"
+    assert run("bbtheory.report").startswith("report.html: 0 verdicts, 0 figures, 0 records, ")
+    assert "equilibrium.solve" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 
 def test_the_readme_opens_with_exactly_the_two_commands():
@@ -65,7 +74,7 @@ def test_the_readme_opens_with_exactly_the_two_commands():
 
 def test_the_map_in_the_readme_names_what_there_is():
     text = (ROOT / "README.md").read_text()
-    for folder in (".", "theory", "fit", "solve", "simulate", "measure", "train"):
+    for folder in (".", "theory", "fit", "solve", "simulate", "measure", "train", "report"):
         for path in (ROOT / "bbtheory" / folder).glob("*.py"):
             if not path.stem.startswith("_"):
                 assert re.search(rf"\b{path.stem}\b", text), f"{path.stem} is missing from the README's map"

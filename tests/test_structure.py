@@ -24,7 +24,7 @@ FILES = sorted(p.relative_to(ROOT).as_posix() for folder in FOLDERS for p in (RO
 
 BASE = ("validate", "records", "storage", "tables", "provenance")  # may be imported from anywhere
 FACE = (*BASE, "cli", "plots")  # what a command line stands on
-DRIVER = (*BASE, "cli", "archive", "catalog")
+DRIVER = (*BASE, "cli", "archive", "catalog", "layout")
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,10 @@ TABLE = (
         ("numpy",),
     ),
     Row(("bbtheory/provenance.py", "bbtheory/archive.py"), BASE, ("numpy",)),
-    Row(("bbtheory/cli.py", "bbtheory/catalog.py"), BASE, ("numpy",)),
+    Row(("bbtheory/cli.py", "bbtheory/catalog.py", "bbtheory/layout.py"), BASE, ("numpy",)),
     Row(("bbtheory/plots.py",), (*BASE, "theory", "fit"), ("numpy", "matplotlib")),
     Row(("bbtheory/solve/*",), (*FACE, "theory", "schedules", "solve"), ("numpy",)),
-    Row(("bbtheory/report.py",), (*DRIVER, "plots"), ("numpy",)),
+    Row(("bbtheory/report/*",), (*DRIVER, "report"), ("numpy",)),
     Row(
         ("bbtheory/theory/derivations*", "bbtheory/theory/derivations/*"),
         (*FACE, "theory"),
