@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
 
 import matplotlib
 
@@ -16,7 +16,6 @@ matplotlib.use("Agg", force=False)
 
 import matplotlib.pyplot as plt
 import numpy as np
-from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -27,28 +26,10 @@ from bbtheory.theory.balance import balanced_on_rate
 from bbtheory.theory.entropy import MAX_BALANCED_TRAFFIC, ON_RATE_OF_MAX_TRAFFIC, inactivity_log_odds
 from bbtheory.theory.equilibrium import Equilibrium
 
-# Okabe-Ito: told apart by the colour-blind; the order also descends in lightness for greyscale
-COLORS = {
-    "black": "#000000",
-    "blue": "#0072B2",
-    "vermilion": "#D55E00",
-    "green": "#009E73",
-    "orange": "#E69F00",
-}
-
-STYLE: dict[Any, Any] = {
-    "figure.figsize": (6.0, 4.0),
-    "figure.dpi": 150,
-    "figure.constrained_layout.use": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=list(COLORS.values())),
-    "font.size": 10,
-    "legend.frameon": False,
-    "lines.linewidth": 1.5,
-    "svg.hashsalt": "bbtheory",
-    "pdf.fonttype": 42,
-}
+STYLE_FILE = Path(__file__).with_name("house.mplstyle")
+STYLE = matplotlib.rc_params_from_file(STYLE_FILE, use_default_template=False)
+_NAMES = ("black", "blue", "vermilion", "green", "orange", "purple", "sky")
+COLORS: dict[str, str] = dict(zip(_NAMES, STYLE["axes.prop_cycle"].by_key()["color"], strict=True))
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -61,12 +42,24 @@ def check_format(path: str | os.PathLike[str]) -> str:
     return ending
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
+def save_figure(figure: Figure, path: str | os.PathLike[str], title: str | None = None) -> None:
     """Write a figure without dates, so that two builds are byte-equal; all or nothing."""
     ending = check_format(path)
-    dateless = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending)
+    metadata = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending, {})
+    if title is not None:
+        metadata = {"Title": title, **metadata}
     with atomic(path) as temporary, plt.rc_context(STYLE):
-        figure.savefig(temporary, format=ending, metadata=dateless)
+        _settle(figure)
+        figure.savefig(temporary, format=ending, metadata=metadata)
+
+
+def _settle(figure: Figure) -> None:
+    """Lay out once and round where axes lie: the solver leaves last digits to chance, and they name paths."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = np.round(axes.get_position(original=True).bounds, 6)
+        axes.set_position((left, bottom, width, height))
 
 
 @contextmanager

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
 
 import bbtheory
 from bbtheory import archive, plots
@@ -19,8 +19,9 @@ from bbtheory.archive import Archived
 from bbtheory.catalog import Catalog, imported_modules
 from bbtheory.records import SCHEMA
 from bbtheory.storage import atomic
+from bbtheory.tables import write_csv
+from figures._drawing import Drawing
 
-FORMATS = ("pdf", "png")
 DRAWN, FRESH, NO_RECORD, FAILED = "drawn", "up to date", "no record", "failed"
 _ROOT = Path(bbtheory.__file__).resolve().parent.parent
 
@@ -36,13 +37,14 @@ class Built:
 
 @dataclass(frozen=True)
 class Build:
-    """One figure to build; ``anew`` draws it even if nothing has changed."""
+    """One figure to build, as a picture of this format; ``anew`` draws it even if nothing has changed."""
 
     package: str
     experiments: str
     name: str
     results: Path
     out: Path
+    picture: str
     anew: bool
 
     def __call__(self) -> Built:
@@ -55,28 +57,36 @@ class Build:
     def _build(self) -> Built:
         figures, experiments = Catalog(self.package), Catalog(self.experiments)
         module = figures.load(self.name)
-        sources: list[Archived] = []
-        for name in module.SOURCES:
-            best = archive.best(self.results, name, experiments.load(name))
-            if best is None:
-                detail = f"no record of {name} in {self.results}: python -m experiments {name}"
-                return Built(self.name, NO_RECORD, detail)
-            sources.append(best)
+        found = {name: archive.best(self.results, name, experiments.load(name)) for name in module.SOURCES}
+        lacking = [name for name, record in found.items() if record is None]
+        sources = [record for record in found.values() if record is not None]
+        if lacking and not (getattr(module, "PARTIAL", False) and sources):
+            detail = f"no record of {lacking[0]} in {self.results}: python -m experiments {lacking[0]}"
+            return Built(self.name, NO_RECORD, detail)
         presets = ", ".join(f"{s.experiment} {s.preset}" for s in sources) or "theory"
-        code = _code(figures.path(self.name)) | _code(Path(plots.__file__))
-        stamp = _stamp(code | {experiments.path(name) for name in module.SOURCES}, sources)
-        files = [self.out / f"{self.name}.{ending}" for ending in FORMATS]
+        code = _code(figures.path(self.name), "bbtheory", self.package) | {Path(__file__).resolve()}
+        for name in module.SOURCES:
+            code |= _code(experiments.path(name), self.experiments)
+        stamp = _stamp(code | {plots.STYLE_FILE}, sources)
+        files = [self.out / f"{self.name}.{ending}" for ending in (self.picture, "csv")]
         notes = self.out / f"{self.name}.json"
         if not self.anew and _stamp_of(notes, files) == stamp:
             return Built(self.name, FRESH, presets)
+        results = [None if record is None else record.result for record in found.values()]
+        figure, caption = draw(module, results)
+        with matplotlib.rc_context(plots.STYLE):
+            _footer(figure, sources, lacking)
+            plots.save_figure(figure, files[0], figures.summary(self.name))
+        write_csv(files[1], figure.table())
         described = {
             "schema": SCHEMA,
             "kind": "figure",
             "name": self.name,
             "title": figures.summary(self.name),
-            "caption": _draw(module, sources, files),
+            "caption": caption,
             "paper": module.PAPER,
             "sources": [self._origin(source) for source in sources],
+            "lacking": lacking,
             "files": [path.name for path in files],
             "stamp": stamp,
         }
@@ -91,25 +101,30 @@ class Build:
         return named | {"seeds": list(source.seeds)} | kept
 
 
-def _draw(module: ModuleType, sources: list[Archived], files: list[Path]) -> str:
-    """Draw in the house style, write the pictures, return the caption."""
+def draw(module: ModuleType, results: Sequence[Any]) -> tuple[Drawing, str]:
+    """Draw a figure in the house style; return it with its caption."""
     with matplotlib.rc_context(plots.STYLE):
-        figure = Figure()
-        caption = module.draw(figure, *(source.result for source in sources))
-        if not isinstance(caption, str) or not caption:
-            raise TypeError(f"draw must return the caption, got {caption!r}")
-        if any(source.preset == "smoke" for source in sources):
-            # a drawing of the smoke size must not be taken for a result
-            figure.text(
-                0.99, 0.01, "smoke run: no evidence", ha="right", va="bottom", color="0.4", fontsize=8
-            )
-        for path in files:
-            plots.save_figure(figure, path)
-    return caption
+        figure = Drawing()
+        caption = module.draw(figure, *results)
+    if not isinstance(caption, str) or not caption:
+        raise TypeError(f"draw must return the caption, got {caption!r}")
+    return figure, caption
 
 
-def _code(path: Path) -> set[Path]:
-    """Return a file and the files of bbtheory it imports, directly or not."""
+def _footer(figure: Drawing, sources: list[Archived], lacking: list[str]) -> None:
+    """Print below the picture what it was drawn from; a smoke size must not be taken for a result."""
+    by_preset = {preset: [s.experiment for s in sources if s.preset == preset] for preset in archive.PRESETS}
+    parts = [f"{preset} records of {', '.join(named)}" for preset, named in by_preset.items() if named]
+    text = f"drawn from {'; '.join(parts)}" if parts else "theory alone: no record"
+    if lacking:
+        text += f"\nno record of {', '.join(lacking)}"
+    if by_preset["smoke"]:
+        text += "\nsmoke runs are no evidence"
+    figure.supxlabel(text, x=0.99, ha="right", fontsize=6.5, color="0.35")
+
+
+def _code(path: Path, *packages: str) -> set[Path]:
+    """Return a file and the files of these packages that it imports, directly or not."""
     found: set[Path] = set()
     waiting = [path.resolve()]
     while waiting:
@@ -120,7 +135,7 @@ def _code(path: Path) -> set[Path]:
         package = ".".join(path.relative_to(_ROOT).parts[:-1]) if path.is_relative_to(_ROOT) else ""
         for dotted in imported_modules(path.read_text(encoding="utf-8"), package):
             parts = dotted.split(".")
-            if parts[0] != "bbtheory":
+            if parts[0] not in packages:
                 continue
             for end in range(len(parts), 0, -1):
                 stem = _ROOT.joinpath(*parts[:end])

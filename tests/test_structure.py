@@ -54,7 +54,7 @@ TABLE = (
     ),
     Row(("bbtheory/provenance.py", "bbtheory/archive.py"), BASE, ("numpy",)),
     Row(("bbtheory/cli.py", "bbtheory/catalog.py", "bbtheory/layout.py"), BASE, ("numpy",)),
-    Row(("bbtheory/plots.py",), (*BASE, "theory", "fit"), ("numpy", "matplotlib", "cycler")),
+    Row(("bbtheory/plots.py",), (*BASE, "theory", "fit"), ("numpy", "matplotlib")),
     Row(("bbtheory/solve/*",), (*FACE, "theory", "schedules", "solve"), ("numpy", "tqdm")),
     Row(("bbtheory/report/*",), (*DRIVER, "report"), ("numpy",)),
     Row(
@@ -86,7 +86,7 @@ TABLE = (
     ),
     Row(("experiments/_*.py",), DRIVER, ("numpy", "tqdm", "joblib", "distributed")),
     Row(("experiments/*",), ("*",), ("*",), never=("matplotlib",)),
-    Row(("figures/_*.py",), (*DRIVER, "plots"), ("joblib", "tqdm", "matplotlib")),
+    Row(("figures/_*.py",), (*DRIVER, "plots"), ("numpy", "joblib", "tqdm", "matplotlib")),
     Row(("figures/*",), (*BASE, "plots", "theory", "fit"), ("numpy", "matplotlib")),
     Row(("paper_checks/_*.py", "paper_checks/protocol.py"), DRIVER, ()),
     Row(("paper_checks/*",), ("*",), ("numpy", "scipy", "sympy")),

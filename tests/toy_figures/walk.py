@@ -1,10 +1,13 @@
 """Random walks"""
 
+from figures._drawing import LOOKS, line
+
 SOURCES = ("walk",)
 PAPER = "none"
 
 
 def draw(figure, result):
     axes = figure.subplots()
-    axes.plot(result.paths.T)
+    for path in result.paths:
+        line(axes, "walk", range(len(path)), path, LOOKS[0])
     return f"n = {len(result.paths)} walks"
