@@ -77,10 +77,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> archive.Archived:
     return record(results, "walk")
 
 
-# every real experiment
+# every real experiment; all tunings run the same code on contests that are run here themselves
+
+RUN = [
+    pytest.param(
+        n, marks=pytest.mark.slow if n.startswith("tune_") and n != "tune_image_classification" else ()
+    )
+    for n in REAL
+]
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", RUN)
 def test_smoke_record_round_trips(name, smoke, tmp_path):
     found = smoke.record(name)
     copy = replace(found, path=tmp_path / "copy.json")
@@ -91,7 +98,7 @@ def test_smoke_record_round_trips(name, smoke, tmp_path):
     assert json.loads(found.result.to_json())["kind"] == found.result.KIND
 
 
-@pytest.mark.parametrize("name", REAL)
+@pytest.mark.parametrize("name", RUN)
 def test_smoke_is_quick(name, smoke):
     smoke.record(name)
     if smoke.seconds[name] > SMOKE_SECONDS:
