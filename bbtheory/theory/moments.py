@@ -85,10 +85,7 @@ def gaussian_jet(c: np.ndarray, k: int, p: np.ndarray, q: np.ndarray) -> np.ndar
 
 def _product(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the jet of a product (Leibniz)."""
-    # the type checker fears that the inner sum could be the empty sum, the integer 0
-    return np.stack(
-        [sum(math.comb(n, k) * x[k] * y[n - k] for k in range(n + 1)) for n in range(len(x))]  # type: ignore[misc]
-    )
+    return np.stack([sum(math.comb(n, k) * x[k] * y[n - k] for k in range(n + 1)) for n in range(len(x))])
 
 
 def _carried(weight: Matrix, change: Matrix | None, jet: np.ndarray) -> np.ndarray:

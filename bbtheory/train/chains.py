@@ -243,6 +243,6 @@ def pass_on(chain: Chain, modules: dict[str, nn.Module], values: Tensor) -> Tens
             x = (
                 getattr(x, str(node.target))(*rest, **kwargs)
                 if node.op == "call_method"
-                else node.target(x, *rest, **kwargs)  # type: ignore[operator]
+                else node.target(x, *rest, **kwargs)  # type: ignore[operator]  # of call_function a callable
             )
     return x[0]

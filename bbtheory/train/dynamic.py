@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -82,9 +83,9 @@ class DropAndGrow(Measured):
         """Part of a layer's links that a refresh replaces."""
         return self.fraction
 
+    @abstractmethod
     def growth(self, name: str, weight: MaskedWeight, stays: torch.Tensor) -> torch.Tensor:
         """Score of links to grow, >= 0; those below 0, just dropped, return only if no other is left."""
-        raise NotImplementedError
 
     def grown_values(self, weight: MaskedWeight, grown: torch.Tensor) -> torch.Tensor | None:
         """Values of all weights after growth; None for zero at the grown ones."""

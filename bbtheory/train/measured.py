@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from bbtheory.train.ranked import Ranked
 from bbtheory.train.recording import Recorder
 
 
-class Measured(Ranked):
+class Measured(Ranked, ABC):
     """A score that needs recorders, which listen in the last ``batches`` steps before each refresh.
 
     Before a refresh out of its time, or after training, call `calibrate` first. Recorders are emptied by each
@@ -44,9 +45,9 @@ class Measured(Ranked):
                     self.recorders[name] = recorder
             self._listen()
 
+    @abstractmethod
     def recorder(self, weight: MaskedWeight) -> Recorder | None:
         """What listens for one weight, if anything has to."""
-        raise NotImplementedError
 
     def measured(self, name: str) -> torch.Tensor:
         """Mean of what was recorded for a layer.

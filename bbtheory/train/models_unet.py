@@ -74,7 +74,8 @@ class UNet3d(nn.Module):
                 below, n = channels[level + 1], channels[level]
                 self.add_module(f"decode{level}", _Decode(below, n, deep[level], norm))
             self.head = nn.Conv3d(width, 1, 1)
-            nn.init.constant_(self.head.bias, float(torch.logit(torch.tensor(prior))))  # type: ignore[arg-type]
+            assert self.head.bias is not None  # a convolution has one unless told otherwise
+            nn.init.constant_(self.head.bias, float(torch.logit(torch.tensor(prior))))
 
     @property
     def reach(self) -> int:
@@ -155,8 +156,8 @@ def _convolution(n_in: int, n_out: int, deep: bool, *, bias: bool = True) -> nn.
     kernel = (3 if deep else 1, 3, 3)
     convolution = nn.Conv3d(n_in, n_out, kernel, padding=(kernel[0] // 2, 1, 1), bias=bias)
     nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-    if bias:
-        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+    if convolution.bias is not None:
+        nn.init.zeros_(convolution.bias)
     return convolution
 
 

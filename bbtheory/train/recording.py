@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from bbtheory.train.layers import CONVOLUTIONS
 from bbtheory.train.masking import MaskedWeight
 
 
-class Recorder:
+class Recorder(ABC):
     """A sum over what passes by while ``recording`` is set, and the number of times.
 
     Attributes
@@ -44,13 +45,13 @@ class Recorder:
         """Whether the sums are finite numbers."""
         return bool(torch.isfinite(self.total).all())
 
+    @abstractmethod
     def attach(self) -> None:
         """Follow the model to its device, and listen from now on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def detach(self) -> None:
         """Listen no more."""
-        raise NotImplementedError
 
 
 class GradientRecorder(Recorder):

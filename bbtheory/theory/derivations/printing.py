@@ -48,6 +48,7 @@ class _Latex(LatexPrinter):
     def _as_ordered_terms(self, expr: Any, order: str | None = None) -> list[Any]:
         return _gains_first(super()._as_ordered_terms(expr, order))
 
+    # named after SymPy's class, as above
     def _print_Indexed(self, expr: Any) -> str:  # noqa: N802
         base, *indices = expr.args
         return f"{base}_{{{','.join(map(self._print, indices))}}}"
