@@ -159,6 +159,11 @@ def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]
     return float(mean), float(low), float(high)
 
 
+def by_row(courses: Sequence[np.ndarray], n_seeds: int) -> np.ndarray:
+    """Return the courses of all cells, seeds innermost, as (n_rows, n_seeds, n_times)."""
+    return np.reshape(courses, (-1, n_seeds, len(courses[0])))
+
+
 def mean(values: Sequence[float] | np.ndarray) -> float:
     """Return the mean of what is finite, NaN without any."""
     seen = [v for v in np.asarray(values, float).tolist() if math.isfinite(v)]

@@ -27,7 +27,7 @@ import numpy as np
 
 from bbtheory import validate
 from bbtheory.records import Record
-from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, interval, mean, train
+from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, by_row, interval, mean, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -141,12 +141,16 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All scalers and decays."""
+    """All scalers and decays; ``course`` is the density after each interval, (n_rows, n_seeds, 60).
+
+    None in earlier records.
+    """
 
     KIND: ClassVar[str] = "regrowth_phase"
 
     target: float
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -223,7 +227,7 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 *interval([cell.accuracy[-1] for cell in group]),
             )
         )
-    return Result(target=config.target, rows=tuple(rows))
+    return Result(config.target, tuple(rows), by_row([cell.density for cell in cells], n))
 
 
 def half_interval(density: np.ndarray) -> float:
