@@ -67,11 +67,11 @@ def draw(figure: Drawing, result: Result) -> str:
         xlabel=f"pressure gamma (loss); {seeds}",
         ylabel=f"density less that with eps {result.rows[-1].eps:g}",
     )
-    excess.set_title("White: after a tenth of the epochs; filled: at the end")
+    excess.set_title("White: after 1/10 of the epochs; filled: last")
     error = max(row.idle_error for row in result.rows)
     return (
         f"LeNet-300-100, {seeds} each, means with 95 % intervals (none for one seed), differences paired by "
         f"seed. Idle weights ({result.rows[0].n_idle:,}) read an input that is 0 in every image and feel the "
-        f"pressure alone; their share present is predicted to {error:.2g} at worst. An eps far above the "
+        f"pressure alone; their share present is predicted to within {error:.2g}. An eps far above the "
         "push gamma/N delays them by 1 + eps N/gamma."
     )

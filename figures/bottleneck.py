@@ -58,5 +58,5 @@ def draw(figure: Drawing, result: Result) -> str:
     return (
         f"LeNet-300-100 under pressures that rise by factors of 5, {seeds}, means with 95 % intervals (none "
         "for one seed); both arms feel the same push on a presence variable. "
-        + (f"{empty} levels leave the last layer no weight and are not drawn." if empty else "")
+        + (f"Not drawn: levels that leave the last layer no weight, {empty} in all." if empty else "")
     )

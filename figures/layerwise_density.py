@@ -63,6 +63,6 @@ def draw(figure: Drawing, result: Result) -> str:
     lacking = f"; {missed} times a run does not get to a density and is left out there" if missed else ""
     return (
         f"LeNet-300-100, {seeds}; each run passes through all densities of the network, layers are read off "
-        "on straight lines in logarithms. Means with 95 % intervals (none for one seed), methods side by side "
-        f"for clarity{lacking}."
+        "on straight lines in logarithms. Means with 95 % intervals (none for one seed), methods side by "
+        f"side for clarity{lacking}."
     )

@@ -106,7 +106,7 @@ def draw(figure: Drawing, *results: Result | None) -> str:
         f"Density against saliency in log-log between densities {_WINDOW[0]:g} and {_WINDOW[1]:g}, {n}; each "
         "residual is from the line fitted to that very curve, means with 95 % intervals over seeds (none for "
         "one). Nulls (grey): scores of a network that is not trained between events, and scores that change "
-        f"places. {verdicts}."
+        f"places; without a marker: nothing to fit. {verdicts}."
     )
 
 

@@ -111,7 +111,7 @@ def draw(figure: Drawing, result: Result) -> str:
         ylabel="first break of the measured curve (density)",
     )
     end.axhline(0.5, color="0.4", lw=0.8, ls=":")
-    end.set_title("White: from the spectrum; filled: 1/(1 + exponent)")
+    end.set_title("White: spectrum; filled: 1/(1 + exponent)")
     figure.legend(loc="outside upper center", ncols=5)
     agree = sum(row.agrees for row in result.rows)
     return (
