@@ -53,9 +53,8 @@ def draw(figure: Drawing, result: Result) -> str:
     dense = _found(squares, "dense", None)
     for i in range(height):
         panels = [figure.add_subplot(grid[i, j]) for j in range(columns)]
-        low, high = _stretch(squares.before[i], squares.after[i])
         for axes, image in zip(panels, (squares.before[i], squares.after[i]), strict=False):
-            axes.imshow(np.clip((image - low) / (high - low), 0.0, 1.0), interpolation="nearest")
+            axes.imshow(_stretched(image), interpolation="nearest")
         truth = np.where(squares.truth[i] == _UNLABELLED, 2, squares.truth[i])
         _paint(panels[2], truth, tuple(_TRUTH.values()))
         for axes, density in zip(panels[3:], densities, strict=True):
@@ -110,7 +109,7 @@ def draw(figure: Drawing, result: Result) -> str:
         f"The {height} squares of {squares.truth.shape[-1]} pixels a side with most labelled change, chosen "
         f"by their labels alone; networks of the first seed ({n}). Right: where SP-in (BB), the dense "
         "network or both see change; white: neither. Unchanged pixels that are seen as changed are false "
-        "alarms."
+        "alarms. Images are stretched each on its own, band by band."
     )
 
 
@@ -123,12 +122,10 @@ def _found(squares: Squares, method: str, density: float | None) -> np.ndarray:
     return squares.found[at[0]].astype(int)
 
 
-def _stretch(before: np.ndarray, after: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is black and white in both dates, band by band."""
-    low, high = np.quantile(
-        np.concatenate([before, after]).reshape(-1, 3).astype(float), (0.02, 0.98), axis=0
-    )
-    return low, np.maximum(high, low + 1.0)
+def _stretched(image: np.ndarray) -> np.ndarray:
+    """Return an image as bright as another: the light of two dates differs."""
+    low, high = np.quantile(image.reshape(-1, 3).astype(float), (0.02, 0.98), axis=0)
+    return np.clip((image - low) / np.maximum(high - low, 1.0), 0.0, 1.0)
 
 
 def _paint(axes: Axes, classes: np.ndarray, colors: tuple[str, ...]) -> None:
