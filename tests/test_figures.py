@@ -290,6 +290,14 @@ def test_figure_of_pressure_at_size(name, preset):
     assert labelled(figure) == []
     assert said(figure) == []
     assert "n = " in caption
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["cpu", "full"])
+@pytest.mark.parametrize("name", OF_PRESSURE)
+def test_layout_at_size(name, preset):
+    module = REAL.load(name)
+    figure, _ = draw(module, [flux_result(source, preset) for source in module.SOURCES])
     with matplotlib.rc_context(plots.STYLE):
         assert faults(figure) == []
 
@@ -323,8 +331,6 @@ def test_figure_of_an_earlier_record(name):
     assert len(said(figure)) == KEEP_COURSES[name]
     assert all("no courses" in text for text in said(figure))
     assert kept(figure) == []
-    with matplotlib.rc_context(plots.STYLE):
-        assert faults(figure) == []
 
 
 # what records of contests keep for pictures
