@@ -6,14 +6,13 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import mean_interval
 from experiments.protocol import NotRun, Progress
 
 if TYPE_CHECKING:
@@ -151,18 +150,6 @@ def train(
             on_epoch=keep,
         )
     return Trained(run, model, pruner, test)
-
-
-def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
-    """Return the mean and its 95 % Student interval."""
-    mean, (low, high) = mean_interval(np.asarray(values, float))
-    return float(mean), float(low), float(high)
-
-
-def mean(values: Sequence[float] | np.ndarray) -> float:
-    """Return the mean of what is finite, NaN without any."""
-    seen = [v for v in np.asarray(values, float).tolist() if math.isfinite(v)]
-    return float(np.mean(seen)) if seen else math.nan
 
 
 def late(density: np.ndarray) -> np.ndarray:
