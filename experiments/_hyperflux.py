@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +150,11 @@ def train(
             on_epoch=keep,
         )
     return Trained(run, model, pruner, test)
+
+
+def by_row(courses: Sequence[np.ndarray], n_seeds: int) -> np.ndarray:
+    """Return the courses of all cells, seeds innermost, as (n_rows, n_seeds, n_times)."""
+    return np.reshape(courses, (-1, n_seeds, len(courses[0])))
 
 
 def late(density: np.ndarray) -> np.ndarray:

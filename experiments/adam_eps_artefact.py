@@ -26,7 +26,7 @@ import numpy as np
 from bbtheory import validate
 from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import Training, drift, load, train
+from experiments._hyperflux import Training, by_row, drift, load, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -130,11 +130,23 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All pressures and eps."""
+    """All pressures and eps; courses are (n_rows, n_seeds, epochs), None in earlier records.
+
+    Parameters
+    ----------
+    rows : tuple of Row
+    course : array, optional
+        Density after each epoch.
+    idle, idle_predicted : array, optional
+        Share of idle weights that are present.
+    """
 
     KIND: ClassVar[str] = "adam_eps_artefact"
 
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
+    idle: np.ndarray | None = None
+    idle_predicted: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -221,7 +233,8 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 accuracy=finite_mean([cell.accuracy[-1] for cell in group]),
             )
         )
-    return Result(rows=tuple(rows))
+    courses = ([getattr(cell, name) for cell in cells] for name in ("density", "idle", "idle_predicted"))
+    return Result(tuple(rows), *(by_row(course, n) for course in courses))
 
 
 _cells = cells  # ``collect`` has the records of the cells under this name

@@ -31,7 +31,7 @@ import numpy as np
 from bbtheory import validate
 from bbtheory.fit.uncertainty import aicc, finite_mean, gaussian_log_likelihood, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import Training, drift, spread, train
+from experiments._hyperflux import Training, by_row, drift, spread, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -155,12 +155,16 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All settings."""
+    """All settings; ``course`` is the density after each epoch, (n_rows, n_seeds, epochs).
+
+    None in earlier records.
+    """
 
     KIND: ClassVar[str] = "convergence_at_fixed_pressure"
 
     pressure: float
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -235,7 +239,7 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 accuracy=finite_mean([cell.accuracy[-1] for cell in group]),
             )
         )
-    return Result(pressure=config.pressure, rows=tuple(rows))
+    return Result(config.pressure, tuple(rows), by_row([cell.density for cell in cells], n))
 
 
 _cells = cells  # ``collect`` has the records of the cells under this name

@@ -23,7 +23,7 @@ from bbtheory import validate
 from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
 from experiments import convergence_at_fixed_pressure
-from experiments._hyperflux import drift, spread
+from experiments._hyperflux import by_row, drift, spread
 from experiments.convergence_at_fixed_pressure import Cell, after_arrival, fit_course
 from experiments.protocol import Progress
 
@@ -91,12 +91,16 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All learning rates."""
+    """All learning rates; ``course`` is the density after each epoch, (n_rates, n_seeds, epochs).
+
+    None in earlier records.
+    """
 
     KIND: ClassVar[str] = "learning_rate_convergence"
 
     pressure: float
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -151,4 +155,4 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 fc3=float(layers[2]),
             )
         )
-    return Result(pressure=config.pressure, rows=tuple(rows))
+    return Result(config.pressure, tuple(rows), by_row([cell.density for cell in cells], n))

@@ -28,7 +28,7 @@ import numpy as np
 from bbtheory import validate
 from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, train
+from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, by_row, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -142,12 +142,16 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All scalers and decays."""
+    """All scalers and decays; ``course`` is the density after each interval, (n_rows, n_seeds, 60).
+
+    None in earlier records.
+    """
 
     KIND: ClassVar[str] = "regrowth_phase"
 
     target: float
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -224,7 +228,7 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 *mean_low_high([cell.accuracy[-1] for cell in group]),
             )
         )
-    return Result(target=config.target, rows=tuple(rows))
+    return Result(config.target, tuple(rows), by_row([cell.density for cell in cells], n))
 
 
 def half_interval(density: np.ndarray) -> float:
