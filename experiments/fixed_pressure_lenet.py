@@ -278,9 +278,9 @@ def _train_stacked(
 ) -> _Courses:
     import torch
 
-    from experiments._stacked_hyperflux import Stack
+    from bbtheory.train import HyperfluxStack
 
-    stack = Stack(
+    stack = HyperfluxStack(
         [flux for flux, _ in each],
         each[0][1].x,
         each[0][1].y,

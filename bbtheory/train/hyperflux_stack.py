@@ -8,35 +8,46 @@ a step is one captured graph; on a CPU stacking gains nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
-from bbtheory.train import NonFiniteError
+from bbtheory.train.hyperflux import Hyperflux
+from bbtheory.train.masked_model import NonFiniteError
 from bbtheory.train.presence import KAPPA
-
-if TYPE_CHECKING:
-    from bbtheory.train import Hyperflux
+from bbtheory.train.pressure import PressureRule
 
 _EAGER = 3  # steps before one is captured: libraries choose their kernels in the first
 _TEST_BATCH = 2048
+_STACKED = (nn.Linear, nn.ReLU, nn.Flatten)
 
 
-class Stack:
-    """Chains of linear layers with ReLU between, and the presence of their weights.
+class HyperfluxStack:
+    """Classifiers of linear layers with ReLU between, and the presence of their weights, trained together.
 
     Parameters
     ----------
     fluxes : sequence of Hyperflux
-        One per network, not yet trained, alike but for weights, presence and pressure; every weight of their
-        models is pruned, biases are not.
+        One per network, not yet trained, alike but for weights, presence and pressure: a constant gate, a
+        flow of Adam, a held pressure, every layer of the model pruned. Biases are not.
     x, y : tensor (n_samples, n_inputs), (n_samples,)
         Shared by all networks; where they lie is where the networks are trained.
     learning_rate : float
-        Of Adam on weights and biases; `learn_at` changes it.
+        Of Adam on weights and biases, without decay; `learn_at` changes it.
     smoothing : float
         Of labels, in [0, 1).
+
+    Raises
+    ------
+    ValueError
+        If the networks cannot be stacked.
+
+    Notes
+    -----
+    The models are as they were until `put_back`. A layer that loses its last weight is not reported before
+    then (`Hyperflux.empty_layers`).
     """
 
     def __init__(
@@ -48,17 +59,19 @@ class Stack:
         learning_rate: float,
         smoothing: float = 0.0,
     ):
-        self.fluxes, self.x, self.y, self.smoothing = fluxes, x, y, smoothing
+        self.fluxes, self.x, self.y, self.smoothing = tuple(fluxes), x, y, smoothing
+        for i, flux in enumerate(self.fluxes):
+            _require_alike(i, flux, self.fluxes[0])
         self.device = x.device
-        flow = fluxes[0].flow
-        layers = list(zip(*(flux.weights.values() for flux in fluxes), strict=True))
+        flow = self.fluxes[0].flow
+        layers = list(zip(*(flux.weights.values() for flux in self.fluxes), strict=True))
         # (n_networks, n_out, n_in), the same, (n_networks, 1, n_out)
         self.w = [self._stacked([weight.parameter for weight in layer]) for layer in layers]
         self.t = [self._stacked([weight.t for weight in layer]) for layer in layers]
-        biases = (_bias(flux, k) for k in range(len(layers)) for flux in fluxes)
-        n = len(fluxes)
-        self.bias = [self._stacked([next(biases)[None] for _ in range(n)]) for _ in layers]
-        pushes = [flux.pressure / flux.n_weights for flux in fluxes]
+        self.bias = [
+            self._stacked([_linear(flux)[k].bias[None] for flux in self.fluxes]) for k in range(len(layers))
+        ]
+        pushes = [flux.pressure / flux.n_weights for flux in self.fluxes]
         self.push = torch.tensor(pushes, dtype=self.t[0].dtype, device=self.device)[:, None, None]
         captured = self.device.type == "cuda"
         self.rate = torch.tensor(learning_rate, dtype=self.w[0].dtype, device=self.device)
@@ -88,20 +101,21 @@ class Stack:
         Parameters
         ----------
         order : tensor (n_networks, n_samples), int64
-            Which sample each network sees when.
+            Which sample each network sees when, as `TensorBatches.order` of each.
         batch : int
+            Samples per step; the last step may have fewer.
 
         Raises
         ------
         NonFiniteError
-            If a loss is not finite.
+            If a loss is not finite, naming the networks by their places.
         """
         parts = order.to(self.device).split(batch, dim=1)
         loss = torch.zeros(len(order), dtype=torch.float64, device=self.device)
         for part in parts:
             loss += self._step(part)
         if not bool(torch.isfinite(loss).all()):
-            bad = [i for i, value in enumerate(loss.tolist()) if value - value != 0.0]
+            bad = torch.nonzero(~torch.isfinite(loss)).flatten().tolist()
             raise NonFiniteError(f"loss must be a finite number, got another in networks {bad} of the stack")
         return loss / len(parts)
 
@@ -129,7 +143,7 @@ class Stack:
             for k, weight in enumerate(flux.weights.values()):
                 weight.follow()
                 weight.take(self.w[k][i], self.t[k][i])
-                _bias(flux, k).copy_(self.bias[k][i, 0])
+                _linear(flux)[k].bias.copy_(self.bias[k][i, 0])
 
     def state(self) -> dict[str, Any]:
         """All that a run which is cut off needs."""
@@ -206,6 +220,28 @@ class Stack:
         return replay(index)
 
 
-def _bias(flux: Hyperflux, layer: int) -> torch.Tensor:
-    """Return the bias of a layer, counted from 0."""
-    return flux.model.get_parameter(f"{list(flux.weights)[layer]}.bias").data
+def _linear(flux: Hyperflux) -> list[nn.Linear]:
+    return [module for module in flux.model.modules() if isinstance(module, nn.Linear)]
+
+
+def _require_alike(i: int, flux: Hyperflux, first: Hyperflux) -> None:
+    """Check that a network can stand in one stack with the first."""
+    layers, weights = _linear(flux), [weight.parameter for weight in flux.weights.values()]
+    odd = [m for m in flux.model.modules() if not [*m.children()] and not isinstance(m, _STACKED)]
+    shapes, wanted = ([w.parameter.shape for w in f.weights.values()] for f in (flux, first))
+    wrong = {
+        f"modules {odd}": odd,
+        f"layers {[*flux.weights]} of {len(layers)}": [*map(id, weights)] != [id(m.weight) for m in layers],
+        "a layer without biases": any(layer.bias is None for layer in layers),
+        f"gate {flux.gate!r}": flux.gate != "constant",
+        f"flow {flux.flow}": flux.flow.rule != "adam" or flux.flow != first.flow,
+        f"pressure of {flux.rule}": type(flux.rule) is not PressureRule or flux.rule.is_called,
+        f"step {flux.step_count}": flux.step_count > 0,
+        f"shapes {[*map(tuple, shapes)]}": shapes != wanted,
+    }
+    for what, is_wrong in wrong.items():
+        if is_wrong:
+            raise ValueError(
+                "fluxes must be of linear layers with biases and ReLU between, all pruned, alike, not yet trained, "
+                f"with a constant gate, a flow of 'adam' and a held pressure, got {what} in network {i}"
+            )

@@ -13,7 +13,9 @@ from bbtheory import archive
 from bbtheory.train import (
     Flow,
     Hyperflux,
+    HyperfluxStack,
     NonFiniteError,
+    SteerDensity,
     TensorBatches,
     classification,
     cross_entropy,
@@ -23,7 +25,6 @@ from bbtheory.train import (
 )
 from experiments import fixed_pressure_lenet
 from experiments._cells import SavedProgress, Task, run_cell
-from experiments._stacked_hyperflux import Stack
 from experiments.protocol import Progress
 
 PRESSURES, SEEDS, EPOCHS, RATE, N = (4.0, 64.0, 4.0), (0, 0, 1), 3, 3e-3, 300
@@ -47,7 +48,7 @@ def made(i):
 def side_by_side(x, y, *, fluxes=None, rates=(RATE,) * EPOCHS, device="cpu"):
     fluxes = fluxes or [made(i) for i in range(3)]
     x, y = x.to(device), y.to(device)
-    stack = Stack(fluxes, x, y, learning_rate=RATE)
+    stack = HyperfluxStack(fluxes, x, y, learning_rate=RATE)
     batches = [TensorBatches(x, y, 64, seed=seed) for seed in SEEDS]
     found = []
     for epoch in range(EPOCHS):
@@ -103,8 +104,8 @@ def test_rates_and_smoothing_matter(digits, stacked):
     _, slower = side_by_side(*digits, rates=(RATE, 0.1 * RATE, 0.1 * RATE))
     np.testing.assert_array_equal(slower[0], found[0])
     assert (slower[2, 0] > found[2, 0]).all(), "weights learn more slowly"
-    smoothed = Stack([made(0)], *digits, learning_rate=RATE, smoothing=0.1)
-    plain = Stack([made(0)], *digits, learning_rate=RATE)
+    smoothed = HyperfluxStack([made(0)], *digits, learning_rate=RATE, smoothing=0.1)
+    plain = HyperfluxStack([made(0)], *digits, learning_rate=RATE)
     order = torch.arange(N)[None]
     assert float(smoothed.epoch(order, 64)) != float(plain.epoch(order, 64))
 
@@ -159,6 +160,39 @@ def test_stacked_networks_go_on_bit_for_bit(tmp_path, monkeypatch):
         np.testing.assert_array_equal(ours.density, theirs.density)
         np.testing.assert_array_equal(ours.loss, theirs.loss)
         assert ours.flux_median == theirs.flux_median
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"flow": Flow("sgd", 1.0)}, "flow Flow.*'sgd'"),
+        ({"gate": "sigmoid"}, "gate 'sigmoid'"),
+        ({"pressure": lambda k: 1.0}, "pressure of .*PressureRule"),
+        ({"pressure": SteerDensity(0.1, pruning=5, regrowth=5)}, "pressure of .*SteerDensity"),
+        ({"exclude": ["fc2"]}, r"\['fc1', 'fc3'\]"),
+        ({"flow": Flow(lr=1e-2)}, "lr=0.01"),
+    ],
+)
+def test_what_cannot_be_stacked(digits, change, match):
+    settings = {"pressure": 1.0, "flow": Flow(lr=2e-2), **change}
+    odd = Hyperflux(lenet_300_100(64, 10).double(), settings.pop("pressure"), interval=5, **settings)
+    with pytest.raises(ValueError, match=f"fluxes must be.*{match}.*network 1"):
+        HyperfluxStack([made(0), odd], *digits, learning_rate=RATE)
+
+
+def test_other_networks_are_refused(digits):
+    trained = made(0)
+    cross_entropy(trained.model, (digits[0], digits[1])).backward()
+    torch.optim.SGD(trained.model.parameters(), 0.1).step()
+    trained.step()
+    smooth = torch.nn.Sequential(torch.nn.Linear(64, 9), torch.nn.Tanh(), torch.nn.Linear(9, 10)).double()
+    for odd, match in (
+        (trained, "step 1"),
+        (Hyperflux(lenet_300_100(64, 9).double(), 1.0, flow=Flow(lr=2e-2)), "shapes.*9"),
+        (Hyperflux(smooth, 1.0, flow=Flow(lr=2e-2)), "Tanh"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            HyperfluxStack([made(0), odd], *digits, learning_rate=RATE)
 
 
 @pytest.mark.gpu
