@@ -242,6 +242,6 @@ def _require_alike(i: int, flux: Hyperflux, first: Hyperflux) -> None:
     for what, is_wrong in wrong.items():
         if is_wrong:
             raise ValueError(
-                "fluxes must be of linear layers with biases and ReLU between, all pruned, alike, not yet trained, "
-                f"with a constant gate, a flow of 'adam' and a held pressure, got {what} in network {i}"
+                "fluxes must be of linear layers with biases and ReLU between, all pruned, alike and not yet "
+                f"trained, with a constant gate, Adam and a held pressure, got {what} in network {i}"
             )
