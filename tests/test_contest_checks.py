@@ -16,6 +16,7 @@ from experiments import (
     bench_training_overhead,
     dense_controls,
     lenet_density,
+    overhead_at_scale,
     silent_units,
 )
 from experiments import one_shot_language_model as one_shot
@@ -442,6 +443,78 @@ def one_shot_rows(less=-50.0, half=10.0, part="ffn", wanted=0.3):
 )
 def test_rule_of_one_shot(expected, change):
     assert verdict("one_shot_spares_rare_words", one_shot_rows(**change)) == expected
+
+
+def scale(ratio=1.02, spread=0.005, refresh=0.005, speed=1.5, n=31):
+    overhead = [
+        made(
+            overhead_at_scale.Overhead,
+            part=part,
+            device="a device",
+            n=n,
+            ratio=ratio,
+            dense_low=1.0 - spread,
+            dense_high=1.0 + spread,
+            masked_low=ratio * (1.0 - spread),
+            masked_high=ratio * (1.0 + spread),
+            refresh_s=1.0,
+            refresh_low=0.9,
+            refresh_share=refresh,
+            dense_bytes=1.0,
+            masked_bytes=1.3,
+        )
+        for part in ("bb_in", "bb_both")
+    ]
+    product = made(overhead_at_scale.Product, layer="up", ratio=speed, low=speed - 0.2, high=speed + 0.2, n=n)
+    return overhead_at_scale.Result(tuple(overhead), (product,) if speed else ())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected", "change"),
+    [
+        ("overhead_is_small_at_scale", CONFIRMED, {}),
+        ("overhead_is_small_at_scale", REFUTED, {"ratio": 1.2}),
+        ("overhead_is_small_at_scale", REFUTED, {"refresh": 0.05}),
+        ("overhead_is_small_at_scale", UNDECIDED, {"ratio": 1.05, "spread": 0.1}),
+        ("overhead_is_small_at_scale", UNDECIDED, {"n": 3}),
+        ("semi_structured_weights_are_faster", CONFIRMED, {}),
+        ("semi_structured_weights_are_faster", REFUTED, {"speed": 0.7}),
+        ("semi_structured_weights_are_faster", UNDECIDED, {"speed": 1.1}),
+        ("semi_structured_weights_are_faster", UNDECIDED, {"speed": 0.0}),
+    ],
+)
+def test_rules_at_scale(name, expected, change):
+    assert verdict(name, scale(**change)) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "effect", "half"),
+    [(CONFIRMED, 0.05, 0.01), (REFUTED, -0.05, 0.01), (UNDECIDED, 0.05, 0.07)],
+)
+def test_rule_of_on_rates(expected, effect, half):
+    ours = [
+        made(Claim, claim="tail gain", method=m, wanted=0.5, against="bb_uniform", n=5,
+             effect=effect, low=effect - half, high=effect + half)
+        for m in ("bb_in", "bb_both")
+    ]  # fmt: skip
+    images = dataclasses.replace(contest(effect=-effect), claims=tuple(ours))
+    text = ablation(own=(-effect, -effect), interaction=0.0, half=half)  # perplexity: lower is better
+    assert verdict("on_rates_add_to_equal_degrees", images, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "more", "spread"),
+    [(CONFIRMED, 0.2, 0.01), (REFUTED, -0.2, 0.01), (UNDECIDED, 0.2, 0.5)],
+)
+def test_rule_of_dying_units(expected, more, spread):
+    tasks = []
+    for i in range(5):
+        rows = [made(Row, method="magnitude", wanted=0.1, n=5, dead=0.3)]
+        own = 0.3 + more + spread * (i - 2)
+        rows.append(made(Row, method="bb_in", wanted=0.1, n=5, dead=own))
+        rows.append(made(Row, method="bb_in_awake", wanted=0.1, n=5, dead=0.3 - 5 * more))  # another rule
+        tasks.append(dataclasses.replace(contest(), rows=tuple(rows)))
+    assert verdict("units_die_under_the_rule", *tasks) == expected
 
 
 def test_controls_on_tracked_records_change_the_verdict():
