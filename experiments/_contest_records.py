@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import mean_low_high
 from bbtheory.records import Record
 from experiments._contest_settings import ABLATIONS, BB, Metric, cells
 from experiments._contest_statistics import N_BINS, LayerStatistics
@@ -228,8 +228,7 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     if np.isinf(values).any():  # a network that broke down must not better the mean of the others
         with np.errstate(invalid="ignore"):
             return float(np.nansum(values)), math.nan, math.nan
-    mean, (low, high) = mean_interval(values)
-    return float(mean), float(low), float(high)
+    return mean_low_high(values)
 
 
 def _row(contest: Contest, method: str, density: float) -> Row:
