@@ -1,8 +1,8 @@
 """Density against pressure of a network, with its three regions
 
-Left: where the density settles under a pressure that is held, and its course under one that rises, with the
-regions of three fitted lines. Middle: the least flux of present weights, which the pressure should set.
-Right: what the density costs in accuracy.
+Above: where the density settles under a pressure that is held, and its course under one that rises, with the
+regions of three fitted lines; how it settles. Below: the least flux of present weights, which the pressure
+should set; what the density costs in accuracy.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._drawing import LOOKS, Drawing, line, log_scale, number_of, points, say
+from figures._drawing import LOOKS, Drawing, Look, line, log_scale, number_of, points, say
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,13 +24,14 @@ PARTIAL = True
 PAPER = "Hyperflux and the Neural Pruning Law (arXiv 2504.05349): density against pressure with three regions"
 
 _DENSITIES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_ROOM = 1.35  # factor between densities whose lines are named
 _HELD, _RISING = LOOKS[1], LOOKS[0]
 
 
 def draw(figure: Drawing, held: HeldResult | None, law: LawResult | None) -> str:
-    """Draw density, flux and accuracy."""
-    figure.set_size_inches(11.0, 4.2)
-    curve, flux, accuracy = figure.subplots(1, 3, width_ratios=(1.3, 1, 1))
+    """Draw densities, flux and accuracy."""
+    figure.set_size_inches(10.5, 7.6)
+    curve, course, flux, accuracy = figure.subplots(2, 2).flat
     rising = None if law is None else law.curve("hyperflux")
     told = []
     if rising is not None:
@@ -53,6 +54,7 @@ def draw(figure: Drawing, held: HeldResult | None, law: LawResult | None) -> str
         points(curve, "held pressure", pressure, density, _HELD, y_interval=ends, ms=5.5)
         values = [row.accuracy for row in rows]
         ends = np.array([(row.accuracy_low, row.accuracy_high) for row in rows]).T
+        _courses(course, held)
         points(accuracy, "held pressure", density, values, _HELD, y_interval=ends, legend="", ms=5.5)
         seeds = number_of(held.rows[0].n, "seed")
         span = np.array([0.5 * pressure.min(), 2.0 * pressure.max()])
@@ -67,9 +69,10 @@ def draw(figure: Drawing, held: HeldResult | None, law: LawResult | None) -> str
         flux.set_yscale("log", base=2)
         flux.set_xlim(span)
         flux.set(xlabel=f"pressure gamma (loss); {seeds}", ylabel="flux of present weights (loss)")
-        flux.set_title("Who stays has flux above the pressure")
+        flux.set_title("Flux of weights that stay")
     else:
-        say(flux, "no record of fixed_pressure_lenet")
+        for axes in (course, flux):
+            say(axes, "no record of fixed_pressure_lenet")
     n = "; ".join(told)
     for axes, along in ((curve, "y"), (accuracy, "x")):
         log_scale(axes, along, _DENSITIES)
@@ -85,10 +88,32 @@ def draw(figure: Drawing, held: HeldResult | None, law: LawResult | None) -> str
     return (
         "LeNet-300-100 under Hyperflux: weights and presence settle under a pressure that is held, means "
         "with 95 % intervals over seeds (none for one); or the pressure rises step by step and one run "
-        f"passes through all densities, a line for each seed ({n}). {regions} Middle: flux of present "
+        f"passes through all densities, a line for each seed ({n}). {regions} Below left: flux of present "
         "weights, each removed on its own; a network whose weights do not interact keeps those above the "
         "pressure."
     )
+
+
+def _courses(axes: Axes, held: HeldResult) -> None:
+    """Draw the density under each pressure, mean over seeds, and name the pressures where there is room."""
+    mean = held.courses.mean(axis=1)
+    times = np.arange(1, mean.shape[-1] + 1)
+    last_named = np.inf
+    for i in np.argsort([row.pressure for row in held.rows]):
+        density, pressure = np.where(mean[i] > 0, mean[i], np.nan), held.rows[i].pressure
+        shade = str(0.7 - 0.7 * (i + 1) / len(mean))
+        line(axes, f"pressure {pressure:g}", times, density, Look(shade, "", "-"), legend="", lw=1.1)
+        if density[-1] < last_named / _ROOM:
+            axes.annotate(f"{pressure:g}", (times[-1], density[-1]), (3, 0), textcoords="offset points",
+                          va="center", fontsize=7, annotation_clip=False)  # fmt: skip
+            last_named = density[-1]
+    log_scale(axes, "y", _DENSITIES)
+    axes.set(
+        xlim=(0, 1.07 * times[-1]),
+        xlabel=f"epoch; {number_of(held.rows[0].n, 'seed')}, means",
+        ylabel="density (kept fraction)",
+    )
+    axes.set_title("Under held pressures, named at their ends")
 
 
 def _shade(axes: Axes, breaks: np.ndarray) -> str:

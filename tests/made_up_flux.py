@@ -42,13 +42,19 @@ def held_long(config: Any, rng: np.random.Generator) -> convergence_at_fixed_pre
 
 
 def held(config: Any, rng: np.random.Generator) -> fixed_pressure_lenet.Cell:
-    gamma = 2.0 ** config.exponents[0]
-    density = falling(config.epochs, 0.5 / (1.0 + gamma), rng)
-    return fixed_pressure_lenet.Cell(
-        density=density, accuracy=rng.uniform(0.9, 0.95, config.epochs), loss=np.ones(config.epochs),
-        layer_density=layers(density[-1]), absent_cases=np.ones((3, 4)), empty=(), flux_low=0.9 * gamma,
-        flux_median=3.0 * gamma, absent_above=0.01,
-    )  # fmt: skip
+    networks = []
+    for exponent in config.exponents:
+        gamma = 2.0**exponent
+        for _ in config.seeds:
+            density = falling(config.epochs, 0.5 / (1.0 + gamma), rng)
+            networks.append(
+                fixed_pressure_lenet.Network(
+                    density=density, accuracy=rng.uniform(0.9, 0.95, config.epochs), loss=np.ones(config.epochs),
+                    layer_density=layers(density[-1]), absent_cases=np.ones((3, 4)), empty=(), flux_low=0.9 * gamma,
+                    flux_median=3.0 * gamma, absent_above=0.01,
+                )
+            )  # fmt: skip
+    return fixed_pressure_lenet.Cell(tuple(networks))
 
 
 def regrown(config: Any, rng: np.random.Generator) -> regrowth_phase.Cell:
