@@ -25,6 +25,12 @@ _SHOWN = ("bb_in", "bb_both", "magnitude")
 
 def draw(figure: Drawing, *results: Result | None) -> str:
     """Draw a histogram for each method, a panel for each task."""
+    if all(result is None or result.pairs is None for result in results):
+        figure.set_size_inches(7.0, 2.0)
+        say(
+            figure.subplots(), "the records keep means, no histograms:\nrun an experiment on a real task anew"
+        )
+        return f"Nothing to show: the records, {all_seeds(results)}, were made before histograms were kept."
     told: dict[str, None] = {}
     for axes, source, result in panels_of_tasks(figure, SOURCES, results):
         if result.pairs is None:
@@ -57,8 +63,7 @@ def draw(figure: Drawing, *results: Result | None) -> str:
         axes.set_yscale("log")
         axes.set(xlim=(0, 1), xlabel=f"|rho| of a pair; {seeds_of(result)}", ylabel="share of pairs in a bin")
         axes.set_title(f"{TASKS[source]}, density {lowest:g}")
-    if told:
-        figure.legend(loc="outside upper center", ncols=5)
+    figure.legend(loc="outside upper center", ncols=5)
     return (
         "Pairs of units that change, by |rho| of their being on or off on held-out inputs, in bins of 0.05; "
         f"means over layers and {all_seeds(results)}. Bins without a pair are left out of the logarithmic "

@@ -350,6 +350,9 @@ def test_histograms_where_they_are_kept():
     assert np.isnan(dense.columns["y"][10:]).all(), "an empty bin has no place on a logarithmic axis"
     with matplotlib.rc_context(plots.STYLE):
         assert faults(figure) == []
+    figure, caption = draw(module, [None, *results[1:]])
+    assert len(said(figure)) == 1
+    assert "Nothing to show" in caption
 
 
 def test_squares_of_change_by_hand():
