@@ -223,6 +223,15 @@ def test_rule_of_synapses(expected, change):
     assert verdict("synapses_best_in_class", found) == expected
 
 
+@pytest.mark.parametrize(("expected", "change"), RULES)
+def test_rule_of_verification(expected, change):
+    rows = {name: contest(metrics=(name,), **change) for name in ("wer", "true_accept_rate")}
+    # errors are better lower, as word errors are
+    errors = tuple(dataclasses.replace(r, metric="equal_error_rate") for r in rows["wer"].metrics)
+    both = dataclasses.replace(rows["wer"], metrics=errors + rows["true_accept_rate"].metrics)
+    assert verdict("verification_gains", both) == expected
+
+
 def test_synapses_ahead_in_one_measure_only():
     ahead, behind = contest(metrics=("f1",)), contest(metrics=("average_precision",), turned=ALL)
     mixed = dataclasses.replace(ahead, metrics=ahead.metrics + behind.metrics)
