@@ -37,10 +37,10 @@ _EXPORTS = {
     "load_image_folder": "data_image_folders",
     "Images": "data_images",
     "load_images": "data_images",
-    "load_librispeech": "data_speech",
-    "load_spoken_digits": "data_speech",
-    "ReadSpeech": "data_speech",
-    "SpokenDigits": "data_speech",
+    "load_librispeech": "data_librispeech",
+    "load_spoken_digits": "data_spoken_digits",
+    "ReadSpeech": "data_librispeech",
+    "SpokenDigits": "data_spoken_digits",
     "load_text": "data_text",
     "TextData": "data_text",
     "word_buckets": "data_text",
@@ -58,6 +58,7 @@ _EXPORTS = {
     "measure_flux": "flux_measurement",
     "History": "history",
     "Hyperflux": "hyperflux",
+    "HyperfluxStack": "hyperflux_stack",
     "PosedImages": "image_batches",
     "ImageFiles": "image_files",
     "keep_distances": "key_distance",
@@ -168,10 +169,10 @@ if TYPE_CHECKING:
     from .data_image_folders import load_image_folder as load_image_folder
     from .data_images import Images as Images
     from .data_images import load_images as load_images
-    from .data_speech import ReadSpeech as ReadSpeech
-    from .data_speech import SpokenDigits as SpokenDigits
-    from .data_speech import load_librispeech as load_librispeech
-    from .data_speech import load_spoken_digits as load_spoken_digits
+    from .data_librispeech import ReadSpeech as ReadSpeech
+    from .data_librispeech import load_librispeech as load_librispeech
+    from .data_spoken_digits import SpokenDigits as SpokenDigits
+    from .data_spoken_digits import load_spoken_digits as load_spoken_digits
     from .data_text import TextData as TextData
     from .data_text import load_text as load_text
     from .data_text import word_buckets as word_buckets
@@ -189,6 +190,7 @@ if TYPE_CHECKING:
     from .flux_measurement import measure_flux as measure_flux
     from .history import History as History
     from .hyperflux import Hyperflux as Hyperflux
+    from .hyperflux_stack import HyperfluxStack as HyperfluxStack
     from .image_batches import PosedImages as PosedImages
     from .image_files import ImageFiles as ImageFiles
     from .key_distance import keep_distances as keep_distances
