@@ -5,6 +5,7 @@ Rule: as `entropy_rises`, on the mean |correlation| of pairs of units, taken neg
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from paper_checks._contests import effects_of, in_general
@@ -20,4 +21,9 @@ SOURCES = ("image_classification", "spoken_digits", "identification", "change_de
 
 def check(*results: Result) -> CheckResult:
     """Count the arms that support and that contradict, over all tasks."""
-    return in_general(CLAIM, PAPER, effects_of("correlation down", dict(zip(SOURCES, results, strict=False))))
+    return judge_tasks(dict(zip(SOURCES, results, strict=True)))
+
+
+def judge_tasks(results: Mapping[str, Result]) -> CheckResult:
+    """Judge the claim on some tasks, by name."""
+    return in_general(CLAIM, PAPER, effects_of("correlation down", results))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paper_checks.entropy_rises import CLAIM, PAPER
-from paper_checks.entropy_rises import check as judge_tasks
+from paper_checks.entropy_rises import CLAIM, PAPER, judge_tasks
 from paper_checks.protocol import CheckResult
 
 if TYPE_CHECKING:
@@ -21,4 +20,4 @@ SOURCES = ("language_model",)
 
 def check(result: Result) -> CheckResult:
     """Count the arms that support and that contradict."""
-    return judge_tasks(result)
+    return judge_tasks({"language_model": result})

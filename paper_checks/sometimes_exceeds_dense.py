@@ -9,6 +9,7 @@ tasks, the unit that a claim on tasks in general is about.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,8 +32,12 @@ MODERATE = 0.5
 
 def check(*results: Result) -> CheckResult:
     """Look for an arm above dense, over all tasks."""
-    named: dict[str, Result] = dict(zip(SOURCES, results, strict=False))
-    wide = together(effects_of("exceeds dense", named, least_density=MODERATE))
+    return judge_tasks(dict(zip(SOURCES, results, strict=True)))
+
+
+def judge_tasks(results: Mapping[str, Result]) -> CheckResult:
+    """Judge the claim on some tasks, by name."""
+    wide = together(effects_of("exceeds dense", results, least_density=MODERATE))
     arms, above, below = sides(wide)
     verdict = UNDECIDED
     if above:
@@ -46,16 +51,16 @@ def check(*results: Result) -> CheckResult:
         observed=f"{len(above)} of {len(arms)} arms above dense, {len(below)} below",
         interval=None,
         verdict=verdict,
-        note=f"{told(wide, above, below)}. {relative_to_dense(named, wide)}",
+        note=f"{told(wide, above, below)}. {relative_to_dense(results, wide)}",
     )
 
 
-def relative_to_dense(named: dict[str, Result], effects: list[Effect]) -> str:
+def relative_to_dense(results: Mapping[str, Result], effects: list[Effect]) -> str:
     """Say the mean effect relative to dense over tasks, actuator by actuator."""
     parts = []
     for method in PUBLISHED:
         shares = []
-        for task, result in named.items():
+        for task, result in results.items():
             dense = next((row.main for row in result.rows if row.method == "dense"), np.nan)
             own = [e.mean for e in effects if e.arm.startswith(f"{task} {method} ")]
             if own and dense:

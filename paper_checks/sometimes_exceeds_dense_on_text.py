@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from paper_checks.protocol import CheckResult
-from paper_checks.sometimes_exceeds_dense import CLAIM, PAPER
-from paper_checks.sometimes_exceeds_dense import check as judge_tasks
+from paper_checks.sometimes_exceeds_dense import CLAIM, PAPER, judge_tasks
 
 if TYPE_CHECKING:
     from experiments._contest_records import Result
@@ -21,4 +20,4 @@ SOURCES = ("language_model",)
 
 def check(result: Result) -> CheckResult:
     """Look for an arm above dense."""
-    return judge_tasks(result)
+    return judge_tasks({"language_model": result})

@@ -170,6 +170,15 @@ def test_rule_of_units(claim, expected, change):
     assert verdict(f"{claim}_on_text", contest(**change)) == expected
 
 
+@pytest.mark.parametrize("claim", ["entropy_rises", "correlation_falls", "sometimes_exceeds_dense"])
+def test_arms_bear_the_name_of_their_task(claim):
+    note = CHECKS.load(claim).check(*[contest()] * 5).note
+    assert "change_detection bb_in at 0.5" in note
+    note = CHECKS.load(f"{claim}_on_text").check(contest()).note
+    assert "language_model bb_in at 0.5" in note
+    assert "image_classification" not in note
+
+
 def test_units_of_one_task_are_not_enough():
     flat = contest(effect=0.0)
     assert verdict("entropy_rises", contest(), flat, flat, flat, flat) == UNDECIDED
