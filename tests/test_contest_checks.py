@@ -521,6 +521,24 @@ def test_rule_of_on_rates(expected, effect, half):
 
 
 @pytest.mark.parametrize(
+    ("expected", "effect", "half"),
+    [(CONFIRMED, 1.0, 0.2), (REFUTED, -1.0, 0.2), (UNDECIDED, 1.0, 0.9)],
+)
+def test_rule_of_rare_words_against_dense(expected, effect, half):
+    found = contest(effect=effect, half=half, metrics=("wer",))  # lower is better, as perplexity is
+    found = dataclasses.replace(
+        found, metrics=tuple(dataclasses.replace(row, role="tail") for row in found.metrics)
+    )
+    text = ablation()
+    rows = (
+        dataclasses.replace(row, **around("less_dense", -effect, half)) if row.method != "dense" else row
+        for row in text.rows
+    )
+    text = dataclasses.replace(text, rows=tuple(rows))
+    assert verdict("rare_words_gain_over_dense", found, text) == expected
+
+
+@pytest.mark.parametrize(
     ("expected", "more", "spread"),
     [(CONFIRMED, 0.2, 0.01), (REFUTED, -0.2, 0.01), (UNDECIDED, 0.2, 0.5)],
 )

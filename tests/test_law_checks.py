@@ -117,7 +117,7 @@ def test_rules_on_curves(name, verdict, result):
     assert CHECKS.load(name).check(result).verdict == verdict
 
 
-def fitted(half=0.02, n=5, **exponents):
+def fitted(half: float = 0.02, n: int = 5, **exponents: float):
     """Return a result with these exponents, 1 elsewhere, and growth of the survivors that explains them."""
     rows = []
     for row in law(n=n).rows:
