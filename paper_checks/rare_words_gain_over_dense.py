@@ -3,8 +3,8 @@
 Rule: an arm is an actuator at a density, from the contest on text and from the ablation of the actuators; its
 effect is the paired fall of held-out perplexity on rare words, dense less sparse, at 95 % for all arms
 together (Bonferroni). Confirmed if some arms support and none contradicts; refuted if more contradict than
-support; undecided otherwise. Whether that is due to the rule is another question: equal degrees at the same
-density are in the note.
+support; undecided otherwise. This was asked after the ablation had been seen, so new seeds should confirm it;
+and whether it is due to the rule is another question: equal degrees at the same density are in the note.
 """
 
 from __future__ import annotations
