@@ -15,9 +15,17 @@ if TYPE_CHECKING:
 
 CLAIM = "Budgeted Broadcast decorrelates a network's units."
 PAPER = "arXiv 2510.01263, abstract: decorrelation; by how much was not recovered"
-SOURCES = ("image_classification", "spoken_digits", "identification", "change_detection", "synapses")
+SOURCES = (
+    "image_classification",
+    "spoken_digits",
+    "identification",
+    "change_detection",
+    "synapses",
+    "language_model",
+)
 
 
 def check(*results: Result) -> CheckResult:
     """Count the arms that support and that contradict, over all tasks."""
-    return in_general(CLAIM, PAPER, effects_of("correlation down", dict(zip(SOURCES, results, strict=False))))
+    named = dict(zip(SOURCES, results, strict=True))
+    return in_general(CLAIM, PAPER, effects_of("correlation down", named))

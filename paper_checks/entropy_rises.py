@@ -20,9 +20,17 @@ if TYPE_CHECKING:
 
 CLAIM = "Budgeted Broadcast raises the coding entropy of a network's units."
 PAPER = "arXiv 2510.01263, abstract: increases coding entropy; by how much was not recovered"
-SOURCES = ("image_classification", "spoken_digits", "identification", "change_detection", "synapses")
+SOURCES = (
+    "image_classification",
+    "spoken_digits",
+    "identification",
+    "change_detection",
+    "synapses",
+    "language_model",
+)
 
 
 def check(*results: Result) -> CheckResult:
     """Count the arms that support and that contradict, over all tasks."""
-    return in_general(CLAIM, PAPER, effects_of("entropy up", dict(zip(SOURCES, results, strict=False))))
+    named = dict(zip(SOURCES, results, strict=True))
+    return in_general(CLAIM, PAPER, effects_of("entropy up", named))

@@ -9,6 +9,7 @@ tasks, the unit that a claim on tasks in general is about.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,14 +25,21 @@ CLAIM = "At moderate density networks under Budgeted Broadcast sometimes exceed 
 PAPER = (
     "arXiv 2510.01263, abstract (sometimes exceeding dense baselines) and figure 6; best density 0.5 to 0.7"
 )
-SOURCES = ("image_classification", "spoken_digits", "identification", "change_detection", "synapses")
+SOURCES = (
+    "image_classification",
+    "spoken_digits",
+    "identification",
+    "change_detection",
+    "synapses",
+    "language_model",
+)
 
 MODERATE = 0.5
 
 
 def check(*results: Result) -> CheckResult:
     """Look for an arm above dense, over all tasks."""
-    named: dict[str, Result] = dict(zip(SOURCES, results, strict=False))
+    named = dict(zip(SOURCES, results, strict=True))
     wide = together(effects_of("exceeds dense", named, least_density=MODERATE))
     arms, above, below = sides(wide)
     verdict = UNDECIDED
@@ -46,16 +54,16 @@ def check(*results: Result) -> CheckResult:
         observed=f"{len(above)} of {len(arms)} arms above dense, {len(below)} below",
         interval=None,
         verdict=verdict,
-        note=f"{told(wide, above, below)}. {relative_to_dense(named, wide)}",
+        note=f"{told(wide, above, below)}. {_relative_to_dense(named, wide)}",
     )
 
 
-def relative_to_dense(named: dict[str, Result], effects: list[Effect]) -> str:
+def _relative_to_dense(results: Mapping[str, Result], effects: list[Effect]) -> str:
     """Say the mean effect relative to dense over tasks, actuator by actuator."""
     parts = []
     for method in PUBLISHED:
         shares = []
-        for task, result in named.items():
+        for task, result in results.items():
             dense = next((row.main for row in result.rows if row.method == "dense"), np.nan)
             own = [e.mean for e in effects if e.arm.startswith(f"{task} {method} ")]
             if own and dense:

@@ -166,16 +166,22 @@ def test_rule_of_tail_gain(task, expected, change):
 @pytest.mark.parametrize("claim", ["entropy_rises", "correlation_falls"])
 @pytest.mark.parametrize(("expected", "change"), RULES)
 def test_rule_of_units(claim, expected, change):
-    assert verdict(claim, *[contest(**change)] * 5) == expected
-    assert verdict(f"{claim}_on_text", contest(**change)) == expected
+    assert verdict(claim, *[contest(**change)] * 6) == expected
+
+
+@pytest.mark.parametrize("claim", ["entropy_rises", "correlation_falls", "sometimes_exceeds_dense"])
+def test_arms_bear_the_name_of_their_task(claim):
+    note = CHECKS.load(claim).check(*[contest()] * 6).note
+    assert "change_detection bb_in at 0.5" in note
+    assert "language_model bb_in at 0.5" in note
 
 
 def test_units_of_one_task_are_not_enough():
     flat = contest(effect=0.0)
-    assert verdict("entropy_rises", contest(), flat, flat, flat, flat) == UNDECIDED
-    assert verdict("entropy_rises", contest(), contest(), contest(), flat, flat) == CONFIRMED
-    assert verdict("correlation_falls", flat, flat, flat, flat, contest(turned=ONE)) == UNDECIDED
-    assert verdict("correlation_falls", flat, flat, flat, flat, contest(turned=ALL)) == REFUTED
+    assert verdict("entropy_rises", contest(), *[flat] * 5) == UNDECIDED
+    assert verdict("entropy_rises", *[contest()] * 3, *[flat] * 3) == CONFIRMED
+    assert verdict("correlation_falls", *[flat] * 5, contest(turned=ONE)) == UNDECIDED
+    assert verdict("correlation_falls", *[flat] * 5, contest(turned=ALL)) == REFUTED
 
 
 @pytest.mark.parametrize(
@@ -189,8 +195,7 @@ def test_units_of_one_task_are_not_enough():
     ],
 )
 def test_rule_of_exceeds_dense(expected, change):
-    assert verdict("sometimes_exceeds_dense", *[contest(**change)] * 5) == expected
-    assert verdict("sometimes_exceeds_dense_on_text", contest(**change)) == expected
+    assert verdict("sometimes_exceeds_dense", *[contest(**change)] * 6) == expected
 
 
 def test_gain_at_equal_density_needs_every_task():
@@ -221,6 +226,15 @@ def test_rule_of_changes():
 def test_rule_of_synapses(expected, change):
     found = contest(metrics=("f1", "average_precision"), **change)
     assert verdict("synapses_best_in_class", found) == expected
+
+
+@pytest.mark.parametrize(("expected", "change"), RULES)
+def test_rule_of_verification(expected, change):
+    rows = {name: contest(metrics=(name,), **change) for name in ("wer", "true_accept_rate")}
+    # errors are better lower, as word errors are
+    errors = tuple(dataclasses.replace(r, metric="equal_error_rate") for r in rows["wer"].metrics)
+    both = dataclasses.replace(rows["wer"], metrics=errors + rows["true_accept_rate"].metrics)
+    assert verdict("verification_gains", both) == expected
 
 
 def test_synapses_ahead_in_one_measure_only():
@@ -500,6 +514,24 @@ def test_rule_of_on_rates(expected, effect, half):
     images = dataclasses.replace(contest(effect=-effect), claims=tuple(ours))
     text = ablation(own=(-effect, -effect), interaction=0.0, half=half)  # perplexity: lower is better
     assert verdict("on_rates_add_to_equal_degrees", images, text) == expected
+
+
+@pytest.mark.parametrize(
+    ("expected", "effect", "half"),
+    [(CONFIRMED, 1.0, 0.2), (REFUTED, -1.0, 0.2), (UNDECIDED, 1.0, 0.9)],
+)
+def test_rule_of_rare_words_against_dense(expected, effect, half):
+    found = contest(effect=effect, half=half, metrics=("wer",))  # lower is better, as perplexity is
+    found = dataclasses.replace(
+        found, metrics=tuple(dataclasses.replace(row, role="tail") for row in found.metrics)
+    )
+    text = ablation()
+    rows = (
+        dataclasses.replace(row, **around("less_dense", -effect, half)) if row.method != "dense" else row
+        for row in text.rows
+    )
+    text = dataclasses.replace(text, rows=tuple(rows))
+    assert verdict("rare_words_gain_over_dense", found, text) == expected
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,43 @@ def test_rules_on_curves(name, verdict, result):
     assert CHECKS.load(name).check(result).verdict == verdict
 
 
+def fitted(half: float = 0.02, n: int = 5, **exponents: float):
+    """Return a result with these exponents, 1 elsewhere, and growth of the survivors that explains them."""
+    rows = []
+    for row in law(n=n).rows:
+        mean = exponents.get(row.family, 1.0)
+        own = around("exponent", mean, half * mean)
+        nu = 1.0 / mean - 1.0 if row.family in ("magnitude", "taylor") else 0.0  # static exponents are 1
+        rows.append(dataclasses.replace(row, **own, **around("mean_exponent", 1.72, 0.01), compensation=nu))
+    return Result(tuple(rows), ())
+
+
+THEIRS = {"magnitude": 1.03, "taylor": 0.588}
+OF_RESNET = {"hyperflux": 0.595, "magnitude": 1.533, "taylor": 0.623}
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "result"),
+    [
+        ("lenet_exponents_repeat", CONFIRMED, fitted(**THEIRS)),
+        ("lenet_exponents_repeat", REFUTED, fitted(**THEIRS | {"taylor": 1.0})),
+        ("lenet_exponents_repeat", UNDECIDED, fitted(half=0.2, **THEIRS)),
+        ("lenet_exponents_repeat", UNDECIDED, fitted(n=4, **THEIRS)),
+        ("lenet_exponents_repeat", UNDECIDED, without(fitted(**THEIRS), "taylor")),
+        ("resnet50_exponents_repeat", CONFIRMED, fitted(**OF_RESNET)),
+        ("resnet50_exponents_repeat", REFUTED, fitted(**THEIRS)),
+        ("compensation_explains_the_exponent", CONFIRMED, fitted(**THEIRS)),
+        ("compensation_explains_the_exponent", CONFIRMED, fitted(**OF_RESNET)),
+        ("compensation_explains_the_exponent", REFUTED, fitted(**THEIRS, static_taylor=2.0)),
+        ("compensation_explains_the_exponent", UNDECIDED, fitted(half=0.2, **THEIRS)),
+        ("compensation_explains_the_exponent", UNDECIDED, fitted(n=4, **THEIRS)),
+        ("compensation_explains_the_exponent", UNDECIDED, without(fitted(**THEIRS), "static_taylor")),
+    ],
+)
+def test_rules_on_exponents(name, verdict, result):
+    assert CHECKS.load(name).check(result).verdict == verdict
+
+
 def null(best):
     module = Catalog("experiments").load("static_null")
     r_squared = np.array([[best], [0.92], [0.9]]) + np.linspace(-2e-4, 2e-4, 32)

@@ -273,7 +273,7 @@ def test_density_of_interacting_weights_under_pressure(gamma):
     one_hot = np.eye(10)[y]
     gram = x.T @ x / len(x) + ridge * np.eye(x.shape[1])
     best = np.linalg.solve(gram, x.T @ one_hot / len(x)).T
-    present = pressed(x, x @ best.T, best, gamma, steps=800, learning_rate=0.0, ridge=ridge, rate=2e-2)
+    present = pressed(x, x @ best.T, best, gamma, steps=720, learning_rate=0.0, ridge=ridge, rate=2e-2)
     mean, _, high = density_interval(present)
     share = 1 / len(best)  # of each class in N, which turns the pressure into that on its own weights
     laws = [solve_coupled_presence(gram, row, gamma * share) for row in best]
@@ -297,7 +297,7 @@ def test_density_of_weights_that_learn_under_pressure(gamma, decay):
     best = (features.T @ targets / len(x)).T
     flux = KAPPA * best.size * best.ravel() ** 2
     present = pressed(
-        features, targets, best, gamma, steps=1280, learning_rate=0.02, weight_decay=decay, rate=2e-2
+        features, targets, best, gamma, steps=1120, learning_rate=0.02, weight_decay=decay, rate=2e-2
     )
     mean, low, high = density_interval(present)
     law = solve_presence(flux, gamma, weight_decay=decay)
@@ -322,11 +322,11 @@ def test_pressure_parts_present_from_absent_weights_by_their_flux(gamma):
     model = mlp([64, 32, 10], seed=0)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     batches = TensorBatches(x, y, BATCH, seed=0)
-    n_steps = 24 * len(batches)
+    n_steps = 18 * len(batches)
     flux = Hyperflux(model, gamma, interval=n_steps, flow=Flow(lr=1e-2), stop_when_empty=False, seed=0)
     falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(0.0, 1 - step / n_steps))
     train_epochs(
-        model, optimizer, batches, epochs=24, loss=cross_entropy, pruner=flux, scheduler=falling,
+        model, optimizer, batches, epochs=18, loss=cross_entropy, pruner=flux, scheduler=falling,
         scheduler_per="step",
     )  # fmt: skip
     n = 60

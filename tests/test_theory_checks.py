@@ -37,6 +37,8 @@ CASES = [
     ("noise_biases_degrees", CONFIRMED, {"sign": 1.1}, REFUTED),
     ("compensation_adds_to_the_static_exponent", CONFIRMED, {"compensated": False}, REFUTED),
     ("flux_sign_decides_regrowth", CONFIRMED, {"turn": -1.0}, REFUTED),
+    ("beta_of_a_density_is_not_unique", CONFIRMED, {"middle": 0.9}, REFUTED),
+    ("beta_of_a_density_is_not_unique", CONFIRMED, {"high": 0.45}, REFUTED),
     # claims that fail, and what they would have needed
     ("r_squared_tells_the_line", REFUTED, {"law": lambda a: inactivity_log_odds(a) ** 4}, CONFIRMED),
     ("rescale_preserves_variance", REFUTED, {"kept_by": "random"}, CONFIRMED),

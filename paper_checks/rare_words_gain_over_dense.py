@@ -1,0 +1,61 @@
+"""Does a sparse language model under Budgeted Broadcast do better on rare words than the dense one?
+
+Rule: an arm is an actuator at a density, from the contest on text and from the ablation of the actuators; its
+effect is the paired fall of held-out perplexity on rare words, dense less sparse, at 95 % for all arms
+together (Bonferroni). Confirmed if some arms support and none contradicts; refuted if more contradict than
+support; undecided otherwise. This was asked after the ablation had been seen, so new seeds should confirm it;
+and whether it is due to the rule is another question: equal degrees at the same density are in the note.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from paper_checks._contests import PUBLISHED, Effect, judge
+from paper_checks.protocol import CheckResult
+
+if TYPE_CHECKING:
+    from experiments import actuator_ablation
+    from experiments._contest_records import Result
+
+CLAIM = "On rare words sparse networks under Budgeted Broadcast exceed their dense counterparts."
+PAPER = (
+    "arXiv 2510.01263, gains on what is rare, sometimes above dense; training on text is this project's task"
+)
+SOURCES = ("language_model", "actuator_ablation")
+
+
+def check(contest: Result, ablation: actuator_ablation.Result) -> CheckResult:
+    """Count the arms below and above the dense perplexity on rare words."""
+    seeds = {(row.method, row.wanted): row.n for row in contest.rows}
+    effects = [
+        Effect(
+            f"{row.method} at {row.wanted:g} (contest)",
+            "dense",
+            seeds[row.method, row.wanted],
+            -row.less_dense,
+            -row.less_dense_high,
+            -row.less_dense_low,
+        )
+        for row in contest.metrics
+        if row.role == "tail" and row.method in PUBLISHED
+    ]
+    effects += [
+        Effect(
+            f"{row.method} at {row.wanted:g} (ablation)",
+            "dense",
+            row.n,
+            -row.less_dense,
+            -row.less_dense_high,
+            -row.less_dense_low,
+        )
+        for row in ablation.rows
+        if row.method in PUBLISHED
+    ]
+    equal = ", ".join(
+        f"{-row.less_dense:+.2f} [{-row.less_dense_high:+.2f}, {-row.less_dense_low:+.2f}] at {row.wanted:g}"
+        for row in ablation.rows
+        if row.method == "bb_uniform" and math.isfinite(row.less_dense)
+    )
+    return judge(CLAIM, PAPER, effects, note=f"Equal degrees gain {equal or 'unknown'}, one by one")
