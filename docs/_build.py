@@ -1,0 +1,103 @@
+"""What MkDocs calls while it builds the site: generated pages, and equations as MathML.
+
+Equations are turned into MathML as the site is built, so that pages load no script to show them.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from latex2mathml.converter import convert
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parent.parent
+FIGURES = ROOT / "build" / "figures"
+_FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+_GALLERY = "<!-- gallery -->"
+
+
+def on_startup(command: str, dirty: bool) -> None:
+    """Let the pages' generators be found, where the checkout is not installed."""
+    sys.path.insert(0, str(ROOT))
+
+
+def on_config(config: Any) -> Any:
+    """Add the generated pages to the navigation."""
+    from docs import _reference
+
+    generated = [{"Verdicts": "verdicts.md"}, {"Figures": "figures.md"}, {"Reference": _reference.nav()}]
+    config["nav"] = [*config["nav"], *generated]
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the generated pages: verdicts, figures, a page for every module."""
+    from docs import _gallery, _reference, _verdicts
+
+    checks = _verdicts.judge_all()
+    _shared["gallery"] = _gallery.captions("gallery", checks)
+    pages = _reference.pages()
+    pages["verdicts.md"] = _VERDICTS + _verdicts.full_page(checks)
+    subprocess.run([sys.executable, "-m", "figures"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FIGURES.glob("*.json"))]
+    pages["figures.md"] = _FIGURES + "\n\n".join(_figure(note) for note in notes) + "\n"
+    for note in notes:
+        for name in note["files"]:
+            files.append(File.generated(config, f"figures/{name}", abs_src_path=str(FIGURES / name)))
+    for path, text in pages.items():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Put the gallery where a page asks for it."""
+    return markdown.replace(_GALLERY, _shared["gallery"])
+
+
+def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
+    """Turn equations into MathML."""
+    return _FORMULA.sub(_mathml, content)
+
+
+_shared: dict[str, str] = {}
+
+_VERDICTS = """# Verdicts
+
+Every claim of both papers and of this package's own theory that has been made checkable, judged by the tracked
+records. A refuted claim is a result; a claim without a record is undecided. The rule of each check stands in its
+file, `paper_checks/NAME.py`, and was written before the data. `python -m paper_checks` prints this table.
+
+"""
+_FIGURES = """# Figures
+
+Every figure that has its records, as `python -m figures` draws it. The numbers shown are in the CSV beside it.
+
+"""
+
+
+def _mathml(found: re.Match[str]) -> str:
+    display = "block" if found[1] == "div" else "inline"
+    return convert(html.unescape(found[2]).strip(), display=display)
+
+
+def _figure(note: dict[str, Any]) -> str:
+    picture, numbers = note["files"]
+    made = [f"`results/{source['record']}`" for source in note["sources"]] or ["theory alone"]
+    return "\n\n".join(
+        [
+            f"## {note['title']}",
+            f"![{note['title']}](figures/{picture})",
+            _text(note["caption"]),
+            f"{_text(note['paper'])}. Drawn from {', '.join(made)}. [Numbers (CSV)](figures/{numbers})",
+        ]
+    )
+
+
+def _text(words: str) -> str:
+    return words.replace("<", "&lt;").replace("*", "\\*")
