@@ -13,13 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert
-from mkdocs.structure.files import File, Files
+from latex2mathml.converter import convert  # pyright: ignore[reportMissingImports]
+from mkdocs.structure.files import File, Files  # pyright: ignore[reportMissingImports]
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "build" / "figures"
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
-_GALLERY = "<!-- gallery -->"
+# what a page asks for, made as the site is built
+_GALLERY, _SWEEPS = "<!-- gallery -->", "<!-- sweeps -->"
 
 
 def on_startup(command: str, dirty: bool) -> None:
@@ -41,10 +42,11 @@ def on_files(files: Files, config: Any) -> Files:
     from docs import _gallery, _reference, _verdicts
 
     checks = _verdicts.judge_all()
-    _shared["gallery"] = _gallery.captions("gallery", checks)
+    _shared[_GALLERY] = _gallery.captions("gallery", checks)
+    _shared[_SWEEPS] = f"```\n{_run('experiments', 'all', '--cost').rstrip()}\n```"
     pages = _reference.pages()
     pages["verdicts.md"] = _VERDICTS + _verdicts.full_page(checks)
-    subprocess.run([sys.executable, "-m", "figures"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    _run("figures")
     notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(FIGURES.glob("*.json"))]
     pages["figures.md"] = _FIGURES + "\n\n".join(_figure(note) for note in notes) + "\n"
     for note in notes:
@@ -56,8 +58,10 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-    """Put the gallery where a page asks for it."""
-    return markdown.replace(_GALLERY, _shared["gallery"])
+    """Put what is made where a page asks for it."""
+    for marker, text in _shared.items():
+        markdown = markdown.replace(marker, text)
+    return markdown
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
@@ -69,16 +73,22 @@ _shared: dict[str, str] = {}
 
 _VERDICTS = """# Verdicts
 
-Every claim of both papers and of this package's own theory that has been made checkable, judged by the tracked
-records. A refuted claim is a result; a claim without a record is undecided. The rule of each check stands in its
-file, `paper_checks/NAME.py`, and was written before the data. `python -m paper_checks` prints this table.
+Every claim of both papers and of this package's own theory that has been made checkable, judged by the
+tracked records. A refuted claim is a result; a claim without a record is undecided. The rule of each check
+stands in its file, `paper_checks/NAME.py`. `python -m paper_checks` judges anew.
 
 """
 _FIGURES = """# Figures
 
-Every figure that has its records, as `python -m figures` draws it. The numbers shown are in the CSV beside it.
+Every figure that has its records, as `python -m figures` draws it, with the numbers shown as CSV.
 
 """
+
+
+def _run(module: str, *arguments: str) -> str:
+    """Run a command of this checkout and return what it prints; what it lacks is no error here."""
+    command = [sys.executable, "-m", module, *arguments]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def _mathml(found: re.Match[str]) -> str:

@@ -27,48 +27,63 @@ class Shown:
 GALLERY = (
     Shown(
         "balance_xor",
-        "Log-odds against fan-out. Units pruned by the threshold lie along a hyperbola and above it, those of the "
-        "controller on its line, those pruned at random nowhere in particular; a fourth panel counts the units "
-        "within one link of either law.",
-        "Units of networks that learned XOR: the threshold leads to a hyperbola, the line is what the controller "
-        "puts in",
-        ("threshold_rule_is_a_hyperbola", "controller_imposes_the_line", "line_emerges_on_xor"),
+        "Log-odds against fan-out. Units pruned by the threshold lie along a hyperbola and above it, those "
+        "of the controller on its line, those pruned at random nowhere in particular; a fourth panel counts"
+        " the units within one link of either law.",
+        "Units of networks that learned XOR: the threshold leads to a hyperbola, the line is what the "
+        "controller puts in",
+        (
+            "threshold_rule_is_a_hyperbola",
+            "controller_imposes_the_line",
+            "line_emerges_on_xor",
+        ),
     ),
     Shown(
         "rare_features",
         "Left: traffic of detectors of rare and common terms against the threshold, with the predicted "
-        "staircases. Right: the share of rare terms recognised; at small thresholds Budgeted Broadcast and its "
-        "rivals all lose some, and their intervals overlap.",
+        "staircases. Right: the share of rare terms recognised; below a threshold of 1 Budgeted Broadcast "
+        "loses terms as its rivals do.",
         "Rare terms of a DNF that a network still recognises, beside rivals at the same density",
-        ("rare_units_stay_under_tau", "rare_term_survives"),
+        (
+            "rare_units_stay_under_tau",
+            "rare_term_survives",
+        ),
     ),
     Shown(
         "refresh_stability",
-        "Left: loop gain against refresh interval with the predicted boundaries and the measured crossings on them. "
-        "Middle: what is left of a kick after a refresh falls with the interval, below 0 and below -1. Right: churn "
-        "of links, largest at interval 1 and where the refresh runs away.",
+        "Left: loop gain against refresh interval with the predicted boundaries and the measured crossings "
+        "on them. Middle: what is left of a kick after a refresh falls with the interval, below 0 and below"
+        " -1. Right: churn of links, largest at interval 1 and where the refresh runs away.",
         "When a refresh settles, alternates or runs away: the longer interval is the less stable one",
-        ("refresh_flip_intervals", "short_refresh_oscillates"),
+        (
+            "refresh_flip_intervals",
+            "short_refresh_oscillates",
+        ),
     ),
     Shown(
         "tail_gains",
-        "A panel for each task: differences between Budgeted Broadcast and its rivals on what is rare, with "
-        "intervals; most of them contain 0.",
-        "What Budgeted Broadcast gains on rare classes, words, identities, changes and synapses, paired by seed; "
-        "most intervals contain 0",
+        "A panel for each task: differences between Budgeted Broadcast and its rivals on what is rare, with"
+        " intervals; most of them contain 0.",
+        "What Budgeted Broadcast gains on what is rare, task by task, beside rivals at the same density, "
+        "paired by seed; most intervals contain 0",
     ),
     Shown(
         "density_pressure",
-        "Left: measured densities on the predicted curve, which is straight over a decade and a half of pressure. "
-        "Middle: where the first region ends falls with the exponent, as predicted, and is not 50 %. Right: "
-        "exponents of three optimizers on the predicted line.",
-        "Density under pressure where nothing knows the law: it is met, and its first region has no fixed edge",
-        ("density_follows_flux", "exponent_is_one_over_p", "region_starts_at_half"),
+        "Left: measured densities on the predicted curve, which is straight over a decade and a half of "
+        "pressure. Middle: where the first region ends falls with the exponent, as predicted, and is not 50"
+        " %. Right: exponents of three optimizers on the predicted line.",
+        "Density under pressure where nothing knows the law: it is met, and its first region has no fixed "
+        "edge",
+        (
+            "density_follows_flux",
+            "exponent_is_one_over_p",
+            "region_starts_at_half",
+        ),
     ),
     Shown(
         "static_null",
-        "Density against the largest removed magnitude of random numbers, on log axes: the Student-t sample is "
-        "nearly a straight line, with R squared 0.992.",
+        "Density against the largest removed magnitude of random numbers, on log axes: the Student-t sample"
+        " is nearly a straight line all the same.",
         "Numbers that no network trained, pruned by size: nearly a power law all the same",
         ("r_squared_is_evidence",),
     ),

@@ -55,8 +55,14 @@ def _folder(package: str) -> str:
 
 
 def _start() -> str:
-    lines = ["# Reference", "", "Written from the docstrings. Names that are used most are also exported above:"]
-    lines += ["`bbtheory`, `bbtheory.simulate`, `bbtheory.train` and `bbtheory.measure` import them on first use."]
+    lines = [
+        "# Reference",
+        "",
+        "Written from the docstrings. Names that are used most are also exported above:",
+    ]
+    lines += [
+        "`bbtheory`, `bbtheory.simulate`, `bbtheory.train` and `bbtheory.measure` import them on first use."
+    ]
     lines += [""]
     for package, title in PACKAGES.items():
         lines.append(f"- [{title}]({package.replace('.', '/')}/index.md)")

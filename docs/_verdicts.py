@@ -76,17 +76,18 @@ def _short(each: Judged) -> list[str]:
 
 def _observed(each: Judged) -> str:
     assert each.result is not None
-    found = _number(each.result.observed)
+    found = _number(each.result.observed, "#")
     if each.result.interval is not None:
         low, high = each.result.interval
-        found += f" [{_number(low)}, {_number(high)}]"
+        found += f" [{_number(low, '#')}, {_number(high, '#')}]"
     return found
 
 
-def _number(value: float | str | None) -> str:
+def _number(value: float | str | None, keep: str = "") -> str:
+    """Return a value rounded; with "#" its zeros at the end are kept, as digits that were measured."""
     if value is None:
         return "-"
-    return value if isinstance(value, str) else f"{value:.{_DIGITS}g}"
+    return value if isinstance(value, str) else f"{value:{keep if value else ''}.{_DIGITS}g}"
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:
