@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert  # pyright: ignore[reportMissingImports]
+from mkdocs.exceptions import PluginError  # pyright: ignore[reportMissingImports]
 from mkdocs.structure.files import File, Files  # pyright: ignore[reportMissingImports]
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "build" / "figures"
 _FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+_LOADED = re.compile(r"""<(?:script|img|iframe|source|link)\b[^>]*\b(?:src|href)=["']?(?:https?:)?//""")
+_FUNCTION = re.compile(r"<m[io]>(ln|det|max|min)</m[io]>")
 # what a page asks for, made as the site is built
 _GALLERY, _SWEEPS = "<!-- gallery -->", "<!-- sweeps -->"
 
@@ -69,6 +72,13 @@ def on_page_content(content: str, page: Any, config: Any, files: Files) -> str:
     return _FORMULA.sub(_mathml, content)
 
 
+def on_post_page(output: str, page: Any, config: Any) -> str:
+    """See to it that a page loads nothing from elsewhere, and leaves no equation to a script."""
+    if _LOADED.search(output) or 'class="arithmatex"' in output:
+        raise PluginError(f"{page.file.src_uri} must load nothing and hold its equations as MathML")
+    return output
+
+
 _shared: dict[str, str] = {}
 
 _VERDICTS = """# Verdicts
@@ -86,14 +96,19 @@ Every figure that has its records, as `python -m figures` draws it, with the num
 
 
 def _run(module: str, *arguments: str) -> str:
-    """Run a command of this checkout and return what it prints; what it lacks is no error here."""
+    """Run a command of this checkout and return what it prints."""
     command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise PluginError(f"python -m {module}: {done.stderr}")
+    return done.stdout
 
 
 def _mathml(found: re.Match[str]) -> str:
     display = "block" if found[1] == "div" else "inline"
-    return convert(html.unescape(found[2]).strip(), display=display)
+    formula = convert(html.unescape(found[2]).strip(), display=display)
+    # as names, functions would stand without a space between neighbours
+    return _FUNCTION.sub(r'<mo form="prefix" lspace="0.17em" rspace="0.17em">\1</mo>', formula)
 
 
 def _figure(note: dict[str, Any]) -> str:
