@@ -49,18 +49,18 @@ def full_page(checks: Sequence[Judged]) -> str:
             parts += [f"## {each.name}", f"Could not run: {each.error}"]
             continue
         r = each.result
-        rows = [
-            ["claim", r.claim],
-            ["where it stands", r.source],
-            ["predicted", _number(r.predicted)],
-            ["observed", _observed(each)],
-            ["verdict", f"**{r.verdict}**"],
-            ["why", r.note],
-            ["records", ", ".join(f"`results/{record}`" for record in each.records) or "none"],
+        records = ", ".join(f"`results/{record}`" for record in each.records) or "none"
+        said = [
+            ("where it stands", _escaped(r.source) + (" (own theory)" if each.own_theory else "")),
+            ("predicted", _escaped(_number(r.predicted))),
+            ("observed", _escaped(_observed(each))),
+            ("verdict", f"**{r.verdict}**"),
+            ("why", _escaped(r.note)),
+            ("records", records),
+            ("again", f"`python -m paper_checks {each.name}`"),
         ]
-        command = f"`python -m paper_checks {each.name}`"
-        own = " A claim of this package's own theory." if each.own_theory else ""
-        parts += [f"## {each.name}", f"{command}{own}", _markdown(["", ""], rows)]
+        parts += [f"## {each.name}", f"> {_escaped(r.claim)}"]
+        parts.append("\n".join(f"- {what}: {how}" for what, how in said))
     return "\n\n".join(parts) + "\n"
 
 
@@ -96,6 +96,9 @@ def _markdown(header: list[str], rows: list[list[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    # outside code, | ends a cell, < begins a tag and * may begin emphasis that was not meant
-    escaped = text.replace("|", "\\|").replace("<", "&lt;")
-    return escaped if escaped.startswith("**") else escaped.replace("*", "\\*")
+    return text if text.startswith("**") else _escaped(text).replace("|", "\\|")
+
+
+def _escaped(text: str) -> str:
+    # outside code < begins a tag, and * may begin emphasis that was not meant
+    return text.replace("<", "&lt;").replace("*", "\\*")
