@@ -46,7 +46,10 @@ def store(value: Any, arrays: dict[str, np.ndarray], key: str = "") -> Any:
 
 
 def restore(hint: Any, stored: Any, arrays: Mapping[str, np.ndarray]) -> Any:
-    """Undo `store`, given the type the value had."""
+    """Undo `store`, given the type the value had.
+
+    A field whose default is None may be absent: a record made before there was such a field does not have it.
+    """
     if isinstance(stored, dict):
         if "$npz" in stored:
             return arrays[stored["$npz"]]
@@ -62,9 +65,10 @@ def restore(hint: Any, stored: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         hints = typing.get_type_hints(hint)
         names = [f.name for f in dataclasses.fields(hint)]
-        if not isinstance(stored, dict) or set(stored) != set(names):
+        newer = {f.name for f in dataclasses.fields(hint) if f.default is None}
+        if not isinstance(stored, dict) or set(stored) | newer != set(names):
             raise ValueError(f"a stored {hint.__name__} must hold the fields {', '.join(names)}")
-        return hint(**{n: restore(hints[n], stored[n], arrays) for n in names})
+        return hint(**{n: restore(hints[n], stored[n], arrays) for n in names if n in stored})
     if origin is tuple:
         each = [inner[0]] * len(stored) if len(inner) == 2 and inner[1] is Ellipsis else list(inner)
         return tuple(restore(h, v, arrays) for h, v in zip(each, stored, strict=True))

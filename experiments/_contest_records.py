@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import mean_low_high
 from bbtheory.records import Record
 from experiments._contest_settings import ABLATIONS, BB, Metric, cells
-from experiments._contest_statistics import LayerStatistics
+from experiments._contest_statistics import N_BINS, LayerStatistics
 
 SUPPORTED, CONTRADICTED, UNDECIDED = "supported", "contradicted", "undecided"
 NOTE = (
@@ -145,6 +145,9 @@ class Result(Record):
     n_weights : int
         Of the masked layers.
     note : str
+    pairs : ndarray (n_rows, 2, 20), optional
+        Shares of the pairs of units by |rho| in equal bins from 0 to 1, before training and after, means over
+        layers and seeds, NaN without a pair; None in earlier records.
     """
 
     KIND: ClassVar[str] = "contest"
@@ -155,6 +158,7 @@ class Result(Record):
     worst_gap: float
     n_weights: int
     note: str
+    pairs: np.ndarray | None = None
 
 
 class Contest:
@@ -195,6 +199,7 @@ def collect(config: Any, records: Sequence[Cell], metrics: Sequence[Metric]) -> 
         worst_gap=max((c.worst_gap for c in records if not math.isnan(c.worst_gap)), default=math.nan),
         n_weights=records[0].n_weights,
         note=NOTE,
+        pairs=_pairs(contest),
     )
 
 
@@ -223,8 +228,7 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     if np.isinf(values).any():  # a network that broke down must not better the mean of the others
         with np.errstate(invalid="ignore"):
             return float(np.nansum(values)), math.nan, math.nan
-    mean, (low, high) = mean_interval(values)
-    return float(mean), float(low), float(high)
+    return mean_low_high(values)
 
 
 def _row(contest: Contest, method: str, density: float) -> Row:
@@ -253,6 +257,20 @@ def _row(contest: Contest, method: str, density: float) -> Row:
         **by_role,
         **layers,
     )
+
+
+def _pairs(contest: Contest) -> np.ndarray | None:
+    """Return the mean histograms of |rho| of each row, None if some network was trained without them."""
+    rows = []
+    for group in contest.groups.values():
+        layers = [layer for cell in group for layer in cell.layers]
+        for name in ("pairs_before", "pairs"):
+            counts = [getattr(layer, name) for layer in layers]
+            if any(count is None for count in counts):
+                return None
+            shares = [count / count.sum() for count in counts if count.any()]
+            rows.append(np.mean(shares, axis=0) if shares else np.full(N_BINS, np.nan))
+    return np.reshape(rows, (-1, 2, N_BINS))
 
 
 def _metric_row(contest: Contest, method: str, density: float, metric: Metric) -> MetricRow:

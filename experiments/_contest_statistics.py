@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bbtheory import fit_balance
-from bbtheory.measure import Coding, measure_coding
+from bbtheory.measure import measure_coding
 from bbtheory.records import Record
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _MOST_LAYERS = 12  # that are measured, evenly spread over a deep network
 _N_PERMUTATIONS = 199  # enough for p = 0.005
+N_BINS = 20  # of |rho|, equal ones from 0 to 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,8 @@ class LayerStatistics(Record):
         Of the line ln((1-a)/a) over the degree, units on a clip left out; nats per link.
     verdict : str
         Of `fit_balance`.
+    pairs_before, pairs : ndarray (20,) of int, optional
+        Pairs of units that change, counted by |rho| in equal bins from 0 to 1; None in earlier records.
     """
 
     KIND: ClassVar[str] = "contest_layer"
@@ -67,6 +70,8 @@ class LayerStatistics(Record):
     slope: float
     r_squared: float
     verdict: str
+    pairs_before: np.ndarray | None = None
+    pairs: np.ndarray | None = None
 
 
 class Probe:
@@ -141,7 +146,9 @@ class Probe:
         kind = "fan_out" if getattr(pruner, "degree_kind", "") == "fan_out" else "fan_in"
         found = []
         for name in after:
-            was, now = (self._coding(rows[name]) for rows in (before, after))
+            samples = [self._thinned(rows[name]) for rows in (before, after)]
+            was, now = (measure_coding(rows, n_shuffles=1) for rows in samples)
+            pairs_before, pairs = (count_pairs(rows) for rows in samples)
             slope, r_squared, verdict = self._balance(name, units, kind)
             found.append(
                 LayerStatistics(
@@ -160,14 +167,16 @@ class Probe:
                     slope=slope,
                     r_squared=r_squared,
                     verdict=verdict,
+                    pairs_before=pairs_before,
+                    pairs=pairs,
                 )
             )
         return tuple(found)
 
-    def _coding(self, rows: np.ndarray) -> Coding:
+    def _thinned(self, rows: np.ndarray) -> np.ndarray:
+        """Return the samples of at most as many units as the settings say, evenly spread."""
         n = rows.shape[1]
-        chosen = np.linspace(0, n - 1, min(n, self.config.most_units)).round().astype(int)
-        return measure_coding(rows[:, chosen], n_shuffles=1)
+        return rows[:, np.linspace(0, n - 1, min(n, self.config.most_units)).round().astype(int)]
 
     def _balance(self, name: str, units: UnitTable, kind: str) -> tuple[float, float, str]:
         own = np.array([layer == name for layer in units.layer])
@@ -181,6 +190,17 @@ class Probe:
             n_permutations=_N_PERMUTATIONS,
         ).groups[0]
         return fit.slope, fit.r_squared, fit.verdict
+
+
+def count_pairs(rows: np.ndarray) -> np.ndarray:
+    """Count pairs of units by |rho| in equal bins, (20,) of int; units that never change are left out."""
+    on_rate = rows.mean(axis=0)
+    changing = rows[:, (on_rate > 0) & (on_rate < 1)].astype(float)
+    n = changing.shape[1]
+    if n < 2:
+        return np.zeros(N_BINS, int)
+    rho = np.abs(np.corrcoef(changing, rowvar=False)[np.triu_indices(n, 1)])
+    return np.histogram(np.minimum(rho, 1.0), N_BINS, (0.0, 1.0))[0]  # rounding may leave some above 1
 
 
 class _Recorder:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import mean_interval
 from experiments.protocol import NotRun, Progress
 
 if TYPE_CHECKING:
@@ -153,16 +152,9 @@ def train(
     return Trained(run, model, pruner, test)
 
 
-def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
-    """Return the mean and its 95 % Student interval."""
-    mean, (low, high) = mean_interval(np.asarray(values, float))
-    return float(mean), float(low), float(high)
-
-
-def mean(values: Sequence[float] | np.ndarray) -> float:
-    """Return the mean of what is finite, NaN without any."""
-    seen = [v for v in np.asarray(values, float).tolist() if math.isfinite(v)]
-    return float(np.mean(seen)) if seen else math.nan
+def by_row(courses: Sequence[np.ndarray], n_seeds: int) -> np.ndarray:
+    """Return the courses of all cells, seeds innermost, as (n_rows, n_seeds, n_times)."""
+    return np.reshape(courses, (-1, n_seeds, len(courses[0])))
 
 
 def late(density: np.ndarray) -> np.ndarray:

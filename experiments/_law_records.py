@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbtheory import fit_power_law
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
 from experiments._law_settings import cells as cells_of
 
@@ -268,25 +268,25 @@ def _row(family: str, schedule: str, found: Mapping[tuple[str, str], list[Cell]]
         **_interval_of("exponent", exponent),
         **_interval_of("r_squared", [fit.r_squared for fit in fits]),
         **_interval_of("bend", [fit.bend for fit in fits]),
-        durbin_watson=average([fit.durbin_watson for fit in fits]),
+        durbin_watson=finite_mean([fit.durbin_watson for fit in fits]),
         n_power_law=verdicts.count("power_law"),
         n_curved=verdicts.count("curved"),
         n_undecided=verdicts.count("undecided"),
-        n_points=average([fit.n for fit in fits]),
-        n_collapsed=average([fit.n_collapsed for fit in fits]),
+        n_points=finite_mean([fit.n for fit in fits]),
+        n_collapsed=finite_mean([fit.n_collapsed for fit in fits]),
         **_interval_of("spread", [(fit.largest - fit.least) / fit.exponent for fit in fits]),
         **_interval_of("against_base", ratio),
-        **named("first_break", [math.exp(v) for v in interval(breaks[:, 0])]),
-        **named("last_break", [math.exp(v) for v in interval(breaks[:, 1])]),
-        slope_first=average([fit.slopes[0] for fit in fits]),
-        slope_middle=average([fit.slopes[1] for fit in fits]),
-        slope_last=average([fit.slopes[2] for fit in fits]),
+        **named("first_break", [math.exp(v) for v in mean_low_high(breaks[:, 0])]),
+        **named("last_break", [math.exp(v) for v in mean_low_high(breaks[:, 1])]),
+        slope_first=finite_mean([fit.slopes[0] for fit in fits]),
+        slope_middle=finite_mean([fit.slopes[1] for fit in fits]),
+        slope_last=finite_mean([fit.slopes[2] for fit in fits]),
         **_interval_of("mean_exponent", [cell.mean_fit.exponent for cell in group]),
-        compensation=average([compensation(cell.density, cell.growth) for cell in group]),
-        rank_correlation=average([average(cell.rank_correlation) for cell in group]),
-        dense_accuracy=average([cell.dense_accuracy for cell in group]),
-        accuracy_at_tenth=average([_accuracy_at(cell, 0.1, family) for cell in group]),
-        accuracy_at_hundredth=average([_accuracy_at(cell, 0.01, family) for cell in group]),
+        compensation=finite_mean([compensation(cell.density, cell.growth) for cell in group]),
+        rank_correlation=finite_mean([finite_mean(cell.rank_correlation) for cell in group]),
+        dense_accuracy=finite_mean([cell.dense_accuracy for cell in group]),
+        accuracy_at_tenth=finite_mean([_accuracy_at(cell, 0.1, family) for cell in group]),
+        accuracy_at_hundredth=finite_mean([_accuracy_at(cell, 0.01, family) for cell in group]),
     )
 
 
@@ -296,7 +296,7 @@ def named(name: str, found: Sequence[float]) -> dict[str, Any]:
 
 
 def _interval_of(name: str, values: Sequence[float] | np.ndarray) -> dict[str, Any]:
-    return named(name, interval(np.asarray(values)))
+    return named(name, mean_low_high(values))
 
 
 def _curves(family: str, schedule: str, group: Sequence[Cell]) -> Curves:
@@ -323,15 +323,3 @@ def _accuracy_at(cell: Cell, density: float, family: str) -> float:
     if not known.any():
         return math.nan
     return float(accuracy[known][np.argmin(np.abs(np.log(left[known] / density)))])
-
-
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean, low, high at 95 %."""
-    mean, (low, high) = mean_interval(values)
-    return float(mean), float(low), float(high)
-
-
-def average(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of what is finite, NaN without any."""
-    seen = [float(v) for v in values if math.isfinite(v)]
-    return float(np.mean(seen)) if seen else math.nan

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import mean_low_high
 from bbtheory.records import Record
 from experiments import language_model
 from experiments._contest import cells
@@ -423,8 +423,7 @@ _cells = cells  # ``collect`` has the records of the cells under this name
 
 
 def _interval(name: str, values: np.ndarray) -> dict[str, float]:
-    mean, (low, high) = mean_interval(values)
-    return {name: float(mean), f"{name}_low": float(low), f"{name}_high": float(high)}
+    return dict(zip((name, f"{name}_low", f"{name}_high"), mean_low_high(values), strict=True))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -24,8 +24,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import Training, drift, interval, load, mean, train
+from experiments._hyperflux import Training, by_row, drift, load, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -129,11 +130,23 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All pressures and eps."""
+    """All pressures and eps; courses are (n_rows, n_seeds, epochs), None in earlier records.
+
+    Parameters
+    ----------
+    rows : tuple of Row
+    course : array, optional
+        Density after each epoch.
+    idle, idle_predicted : array, optional
+        Share of idle weights that are present.
+    """
 
     KIND: ClassVar[str] = "adam_eps_artefact"
 
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
+    idle: np.ndarray | None = None
+    idle_predicted: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -208,19 +221,20 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 setting.eps[0],
                 n,
                 1.0 + setting.eps[0] / group[0].push,
-                mean([cell.density[early] for cell in group]),
-                *interval(excess[:, early]),
-                mean([cell.density[-1] for cell in group]),
-                *interval(excess[:, -1]),
-                drift=mean([drift(cell.density) for cell in group]),
+                finite_mean([cell.density[early] for cell in group]),
+                *mean_low_high(excess[:, early]),
+                finite_mean([cell.density[-1] for cell in group]),
+                *mean_low_high(excess[:, -1]),
+                drift=finite_mean([drift(cell.density) for cell in group]),
                 n_idle=group[0].n_idle,
-                idle_early=mean([cell.idle[early] for cell in group]),
-                idle_end=mean([cell.idle[-1] for cell in group]),
+                idle_early=finite_mean([cell.idle[early] for cell in group]),
+                idle_end=finite_mean([cell.idle[-1] for cell in group]),
                 idle_error=float(max(np.abs(cell.idle - cell.idle_predicted).max() for cell in group)),
-                accuracy=mean([cell.accuracy[-1] for cell in group]),
+                accuracy=finite_mean([cell.accuracy[-1] for cell in group]),
             )
         )
-    return Result(rows=tuple(rows))
+    courses = ([getattr(cell, name) for cell in cells] for name in ("density", "idle", "idle_predicted"))
+    return Result(tuple(rows), *(by_row(course, n) for course in courses))
 
 
 _cells = cells  # ``collect`` has the records of the cells under this name

@@ -181,11 +181,11 @@ def _as_published(
 
     class Present(torch.autograd.Function):
         @staticmethod
-        def forward(ctx: Any, t: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        def forward(ctx: Any, t: torch.Tensor) -> torch.Tensor:
             return (t >= 0).float()
 
         @staticmethod
-        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
             return 0.25 * gradient
 
     optimizer = _optimizer(name, list(model.parameters()))

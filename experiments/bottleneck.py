@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import Training, interval, mean, train
+from experiments._hyperflux import Training, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -188,10 +189,10 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                     arm,
                     _GROWTH**level,
                     n,
-                    *interval(layers[:, 2] * 1000),  # 100 inputs, 10 classes
-                    mean([cell.n_read[level] for cell in group]),
-                    mean([cell.n_mute[level] for cell in group]),
-                    *interval([cell.accuracy[level] for cell in group]),
+                    *mean_low_high(layers[:, 2] * 1000),  # 100 inputs, 10 classes
+                    finite_mean([cell.n_read[level] for cell in group]),
+                    finite_mean([cell.n_mute[level] for cell in group]),
+                    *mean_low_high([cell.accuracy[level] for cell in group]),
                     *(float(x) for x in layers.mean(axis=0)),
                 )
             )

@@ -31,24 +31,15 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from bbtheory import validate
 from bbtheory.measure import Segmentation, measure_segmentation, region_recall
 from experiments import _contest
-from experiments._contest import (
-    CPU_DENSITIES,
-    CPU_METHODS,
-    Cell,
-    ContestConfig,
-    Metric,
-    Result,
-    Task,
-    cells,
-    train,
-)
+from experiments._change_scenes import Squares, look, side_by_side
+from experiments._contest import CPU_DENSITIES, CPU_METHODS, ContestConfig, Metric, Task, cells, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -56,7 +47,7 @@ if TYPE_CHECKING:
 
     from bbtheory.train import Changes, Tiles
 
-__all__ = ["Cell", "Result", "cells"]
+__all__ = ["cells"]
 
 METRICS = (
     Metric("f1", role="main"),
@@ -149,6 +140,22 @@ GPU = Config(
 )
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Cell(_contest.Cell):
+    """One trained network, and what it found in a few squares; None in earlier records."""
+
+    squares: Squares | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Result(_contest.Result):
+    """All networks, and what those of the first seed found in the same squares; None in earlier records."""
+
+    HIDDEN: ClassVar[tuple[str, ...]] = ("squares",)
+
+    squares: Squares | None = None
+
+
 def task(config: Config, data_root: Path | None) -> Task:
     """Return tiles of a pair, a Siamese network and its metrics, for the first seed."""
     from bbtheory.train import TileBatches, change_loss, siamese_network
@@ -173,12 +180,33 @@ def task(config: Config, data_root: Path | None) -> Task:
 
 def run(config: Config, progress: Progress) -> Cell:
     """Train one network."""
-    return train(config, task, METRICS, progress)
+    seen: list[Squares] = []
+
+    def looking(config: Config, data_root: Path | None) -> Task:
+        given = task(config, data_root)
+        changes = _changes(config.data, data_root, config.tile, config.stride, config.depths)
+        tiles = changes.validation if config.validation else changes.test
+
+        def evaluate(model: nn.Module) -> dict[str, float]:
+            predict = _predicting(model, changes)
+            seen.append(look(tiles, config.tile, predict, config.methods[0], config.densities[0]))
+            return dict(given.evaluate(model))
+
+        return dataclasses.replace(given, evaluate=evaluate)
+
+    cell = train(config, looking, METRICS, progress)
+    return Cell(
+        **{field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)}, squares=seen[-1]
+    )
 
 
 def collect(config: Config, cells: Sequence[Cell]) -> Result:
     """Set methods against each other over seeds."""
-    return _contest.collect(config, cells, METRICS)
+    found = _contest.collect(config, cells, METRICS)
+    squares = side_by_side([cell.squares for cell in cells[:: len(config.seeds)]])
+    return Result(
+        **{field.name: getattr(found, field.name) for field in dataclasses.fields(found)}, squares=squares
+    )
 
 
 def measure_changes(

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import aicc, gaussian_log_likelihood
+from bbtheory.fit.uncertainty import aicc, finite_mean, gaussian_log_likelihood, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import Training, drift, interval, mean, spread, train
+from experiments._hyperflux import Training, by_row, drift, spread, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -155,12 +155,16 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All settings."""
+    """All settings; ``course`` is the density after each epoch, (n_rows, n_seeds, epochs).
+
+    None in earlier records.
+    """
 
     KIND: ClassVar[str] = "convergence_at_fixed_pressure"
 
     pressure: float
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -215,27 +219,27 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 setting.flows[0],
                 setting.schedules[0],
                 n,
-                *interval(last),
-                *interval(last / np.where(reference > 0, reference, np.nan)),
-                drift=mean([drift(cell.density) for cell in group]),
-                spread=mean([spread(cell.density) for cell in group]),
-                arrival=mean([cell.arrival for cell in group]),
-                halved=mean([first_below(cell.density, 0.5) for cell in group]),
+                *mean_low_high(last),
+                *mean_low_high(last / np.where(reference > 0, reference, np.nan)),
+                drift=finite_mean([drift(cell.density) for cell in group]),
+                spread=finite_mean([spread(cell.density) for cell in group]),
+                arrival=finite_mean([cell.arrival for cell in group]),
+                halved=finite_mean([first_below(cell.density, 0.5) for cell in group]),
                 **dict(
                     zip(
                         ("late_fall", "late_fall_low", "late_fall_high"),
-                        interval([late_fall(cell) for cell in group]),
+                        mean_low_high([late_fall(cell) for cell in group]),
                         strict=True,
                     )
                 ),
-                limit=mean([fit.limit for fit in fits]),
-                tau=mean([fit.tau for fit in fits]),
-                power=mean([fit.power for fit in fits]),
+                limit=finite_mean([fit.limit for fit in fits]),
+                tau=finite_mean([fit.tau for fit in fits]),
+                power=finite_mean([fit.power for fit in fits]),
                 courses=", ".join(f"{chosen.count(c)} {c}" for c in (*COURSES, "") if c in chosen),
-                accuracy=mean([cell.accuracy[-1] for cell in group]),
+                accuracy=finite_mean([cell.accuracy[-1] for cell in group]),
             )
         )
-    return Result(pressure=config.pressure, rows=tuple(rows))
+    return Result(config.pressure, tuple(rows), by_row([cell.density for cell in cells], n))
 
 
 _cells = cells  # ``collect`` has the records of the cells under this name

@@ -26,8 +26,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import drift, interval, load, mean, spread
+from experiments._hyperflux import drift, load, spread
 from experiments.protocol import NotRun, Progress
 
 _LAST_RATE = 1e-7  # of Adam on the weights, authors' code
@@ -241,16 +242,16 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
             Row(
                 2.0**exponent,
                 n,
-                *interval(density),
-                mean([spread(cell.density) for cell in group]),
-                mean([drift(cell.density) for cell in group]),
-                *interval([cell.accuracy[-1] for cell in group]),
+                *mean_low_high(density),
+                finite_mean([spread(cell.density) for cell in group]),
+                finite_mean([drift(cell.density) for cell in group]),
+                *mean_low_high([cell.accuracy[-1] for cell in group]),
                 fc1=float(layers[0]),
                 fc2=float(layers[1]),
                 fc3=float(layers[2]),
-                flux_low=mean([cell.flux_low for cell in group]),
-                flux_median=mean([cell.flux_median for cell in group]),
-                absent_above=mean([cell.absent_above for cell in group]),
+                flux_low=finite_mean([cell.flux_low for cell in group]),
+                flux_median=finite_mean([cell.flux_median for cell in group]),
+                absent_above=finite_mean([cell.absent_above for cell in group]),
                 n_empty=sum(bool(cell.empty) for cell in group),
             )
         )

@@ -106,6 +106,15 @@ SMOKE = Config(
     most_samples=400,
     seeds=(0, 1),
 )
+# chosen by tune_language_model, preset cpu
+_KNOBS: dict[str, dict[str, float]] = {
+    "dense": {"learning_rate_factor": 1.0},
+    "random": {"learning_rate_factor": 2.0},
+    "magnitude": {"learning_rate_factor": 1.0, "reached": 0.75},
+    "rigl": {"learning_rate_factor": 2.0, "fraction": 0.2},
+    "bb_in": {"learning_rate_factor": 1.0, "nats": 24.0},
+    "bb_both": {"learning_rate_factor": 1.0, "nats": 24.0},
+}
 CPU = Config(
     methods=CPU_METHODS,
     densities=CPU_DENSITIES,
@@ -120,6 +129,7 @@ CPU = Config(
     batch=32,
     learning_rate=3e-3,
     n_refreshes=12,
+    knobs=_KNOBS,
 )
 GPU = Config(
     methods=CPU_METHODS,

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import LAYERS, Training, interval, mean, train
+from experiments._hyperflux import LAYERS, Training, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -165,9 +166,9 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
         ]
         for j, wanted in enumerate(config.densities):
             found = np.array([r[j] for r in read])
-            layers = [value for k in range(len(LAYERS)) for value in interval(found[:, k])]
+            layers = [value for k in range(len(LAYERS)) for value in mean_low_high(found[:, k])]
             there = int(np.isfinite(found[:, 0]).sum())
-            rows.append(Row(method, wanted, n, there, *layers, accuracy=mean(found[:, -1])))
+            rows.append(Row(method, wanted, n, there, *layers, accuracy=finite_mean(found[:, -1])))
     return Result(rows=tuple(rows))
 
 

@@ -20,9 +20,10 @@ from typing import ClassVar
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
 from experiments import convergence_at_fixed_pressure
-from experiments._hyperflux import drift, interval, mean, spread
+from experiments._hyperflux import by_row, drift, spread
 from experiments.convergence_at_fixed_pressure import Cell, after_arrival, fit_course
 from experiments.protocol import Progress
 
@@ -90,12 +91,16 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All learning rates."""
+    """All learning rates; ``course`` is the density after each epoch, (n_rates, n_seeds, epochs).
+
+    None in earlier records.
+    """
 
     KIND: ClassVar[str] = "learning_rate_convergence"
 
     pressure: float
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -138,16 +143,16 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
             Row(
                 rate,
                 n,
-                *interval(last),
-                *interval(last / np.where(reference > 0, reference, np.nan)),
-                mean([drift(cell.density) for cell in group]),
-                mean([spread(cell.density) for cell in group]),
-                mean([fit.limit for fit in fits]),
+                *mean_low_high(last),
+                *mean_low_high(last / np.where(reference > 0, reference, np.nan)),
+                finite_mean([drift(cell.density) for cell in group]),
+                finite_mean([spread(cell.density) for cell in group]),
+                finite_mean([fit.limit for fit in fits]),
                 ", ".join(f"{sum(fit.chosen == c for fit in fits)} {c}" for c in chosen if c),
-                *interval([cell.accuracy[-1] for cell in group]),
+                *mean_low_high([cell.accuracy[-1] for cell in group]),
                 fc1=float(layers[0]),
                 fc2=float(layers[1]),
                 fc3=float(layers[2]),
             )
         )
-    return Result(pressure=config.pressure, rows=tuple(rows))
+    return Result(config.pressure, tuple(rows), by_row([cell.density for cell in cells], n))

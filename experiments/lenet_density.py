@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bbtheory import fit_balance, validate
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import mean_low_high
 from bbtheory.records import Record
 from bbtheory.schedules import cubic_trajectory
 from experiments.protocol import NotRun, Progress
@@ -342,9 +342,9 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 _mean([cell.density for cell in group]),
                 _largest([cell.worst_gap for cell in group]),
                 len(group),
-                *_interval(accuracy),
-                *_interval(accuracy - magnitude if magnitude.size else np.full(1, np.nan)),
-                *_interval(accuracy - dense if dense.size else np.full(1, np.nan)),
+                *mean_low_high(accuracy),
+                *mean_low_high(accuracy - magnitude if magnitude.size else np.full(1, np.nan)),
+                *mean_low_high(accuracy - dense if dense.size else np.full(1, np.nan)),
             )
         )
         for layers in zip(*(cell.layers for cell in group), strict=True):
@@ -473,7 +473,7 @@ def _balance(layer: str, seen: UnitTable, on_test: UnitTable, pruner: Pruner, co
 def _over_seeds(method: str, density: float, layers: Sequence[LayerBalance]) -> BalanceRow:
     slope = np.array([layer.slope for layer in layers])
     beta = np.array([layer.beta for layer in layers])
-    ratio, low, high = _interval(slope / beta)
+    ratio, low, high = mean_low_high(slope / beta)
     return BalanceRow(
         method=method,
         wanted=density,
@@ -496,11 +496,6 @@ def _over_seeds(method: str, density: float, layers: Sequence[LayerBalance]) -> 
 
 def _accuracies(cells: Sequence[Cell]) -> np.ndarray:
     return np.array([cell.accuracy for cell in cells])
-
-
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    mean, (low, high) = mean_interval(values)
-    return float(mean), float(low), float(high)
 
 
 def _mean(values: Sequence[float] | np.ndarray) -> float:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import mean_low_high
 from bbtheory.records import Record
 from experiments import language_model
 from experiments._contest_methods import make_optimizer
@@ -434,12 +434,12 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 float(np.mean([cut.density for cut in group])),
                 max(cut.worst_gap for cut in group),
                 len(group),
-                *_interval(values(way, "perplexity")),
-                *_interval(tail),
-                _interval(values(way, "perplexity_middle"))[0],
-                _interval(values(way, "perplexity_head"))[0],
-                *_interval(tail - dense if way != ways[0] else tail * np.nan),
-                *_interval(against),
+                *mean_low_high(values(way, "perplexity")),
+                *mean_low_high(tail),
+                mean_low_high(values(way, "perplexity_middle"))[0],
+                mean_low_high(values(way, "perplexity_head"))[0],
+                *mean_low_high(tail - dense if way != ways[0] else tail * np.nan),
+                *mean_low_high(against),
             )
         )
     baseline = cells[0].baseline
@@ -449,8 +449,3 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
         baseline_tail=float(baseline[NAMES.index("perplexity_tail")]),
         note=NOTE,
     )
-
-
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    mean, (low, high) = mean_interval(values)
-    return float(mean), float(low), float(high)

@@ -137,4 +137,4 @@ def images(name: str, data_root: Path | None, side: int = 0) -> tuple[Any, Any, 
         if (more := side - pixels.shape[-1]) > 0:
             pixels = functional.pad(pixels, (more // 2, more - more // 2) * 2)
         parts += [pixels, torch.from_numpy(y.copy())]
-    return tuple(parts)  # pyright: ignore[reportReturnType]
+    return tuple(parts)

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, interval, mean, train
+from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, by_row, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -141,12 +142,16 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All scalers and decays."""
+    """All scalers and decays; ``course`` is the density after each interval, (n_rows, n_seeds, 60).
+
+    None in earlier records.
+    """
 
     KIND: ClassVar[str] = "regrowth_phase"
 
     target: float
     rows: tuple[Row, ...]
+    course: np.ndarray | None = None
 
 
 def cells(config: Config) -> list[Config]:
@@ -214,16 +219,16 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 setting.scalers[0],
                 setting.decays[0],
                 n,
-                mean([cell.reach for cell in group]),
-                mean(before),
-                mean(after),
-                *interval(after / np.where(before > 0, before, np.nan)),
-                *interval(after / config.target),
-                mean([half_interval(cell.density[_PRUNED - 1 :]) for cell in group]),
-                *interval([cell.accuracy[-1] for cell in group]),
+                finite_mean([cell.reach for cell in group]),
+                finite_mean(before),
+                finite_mean(after),
+                *mean_low_high(after / np.where(before > 0, before, np.nan)),
+                *mean_low_high(after / config.target),
+                finite_mean([half_interval(cell.density[_PRUNED - 1 :]) for cell in group]),
+                *mean_low_high([cell.accuracy[-1] for cell in group]),
             )
         )
-    return Result(target=config.target, rows=tuple(rows))
+    return Result(config.target, tuple(rows), by_row([cell.density for cell in cells], n))
 
 
 def half_interval(density: np.ndarray) -> float:

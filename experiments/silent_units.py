@@ -19,7 +19,7 @@ from typing import ClassVar
 import numpy as np
 
 from bbtheory import validate
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import mean_low_high
 from bbtheory.records import Record
 from experiments import lenet_density
 from experiments.lenet_density import Cell
@@ -133,10 +133,8 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
     for (actuator, density, below), group in found.items():
         accuracy = np.array([cell.accuracy for cell in group])
         first = np.array([cell.accuracy for cell in found[actuator, density, config.silent_below[0]]])
-        mean, (low, high) = mean_interval(accuracy)
-        more, (more_low, more_high) = mean_interval(accuracy - first)
         reached = float(np.mean([cell.density for cell in group]))
-        own = (float(x) for x in (mean, low, high, more, more_low, more_high))
+        own = (*mean_low_high(accuracy), *mean_low_high(accuracy - first))
         rows.append(Row(actuator, density, below, reached, len(group), *own))
     return Result(rows=tuple(rows))
 

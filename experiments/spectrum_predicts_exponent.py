@@ -35,9 +35,10 @@ from bbtheory import (
     static_exponent,
     validate,
 )
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
 from experiments import _law, pruning_law_lenet
-from experiments._law_records import WINDOW, LawFit, average, compensation, fit_law, interval, named
+from experiments._law_records import WINDOW, LawFit, compensation, fit_law, named
 from experiments._law_records import Cell as LawCell
 from experiments._law_settings import LAW, course
 from experiments.protocol import Progress
@@ -257,7 +258,7 @@ def run(config: Config, progress: Progress) -> Cell:
     else:
         expected = density_under_pressure(spectrum, history.saliency, law="threshold").density
         nu, near = compensation(found.density, found.growth), compensation(found.density, found.near_growth)
-        kept_ranks = average(found.rank_correlation)
+        kept_ranks = finite_mean(found.rank_correlation)
     law = fit_law(history.saliency, expected)
     if family == "hyperflux":
         static = predicted = law.exponent
@@ -343,29 +344,29 @@ def _row(setting: Config, group: Sequence[Cell]) -> Row:
         widths="-".join(map(str, setting.sizes[0])),
         family=setting.families[0],
         n=len(group),
-        **named("measured", interval(measured)),
-        **named("static", interval(static)),
-        **named("predicted", interval(predicted)),
+        **named("measured", mean_low_high(measured)),
+        **named("static", mean_low_high(static)),
+        **named("predicted", mean_low_high(predicted)),
         **named("static_ratio", _geometric(measured / static)),
         **named("ratio", (ratio, low, high)),
-        **named("compensation", interval(np.array([cell.compensation for cell in group]))),
-        near_compensation=average([cell.near_compensation for cell in group]),
-        rank_correlation=average([cell.rank_correlation for cell in group]),
-        log_rms=average([cell.predicted_log_rms for cell in group]),
+        **named("compensation", mean_low_high(np.array([cell.compensation for cell in group]))),
+        near_compensation=finite_mean([cell.near_compensation for cell in group]),
+        rank_correlation=finite_mean([cell.rank_correlation for cell in group]),
+        log_rms=finite_mean([cell.predicted_log_rms for cell in group]),
         **named("first_break", _geometric(np.array([cell.fit.breaks[0] for cell in group]))),
-        **named("edge", interval(edge)),
+        **named("edge", mean_low_high(edge)),
         **named("spectrum_break", _geometric(np.array([cell.predicted_breaks[0] for cell in group]))),
-        share_positive=average([cell.share_positive for cell in group]),
+        share_positive=finite_mean([cell.share_positive for cell in group]),
         n_curved=sum(cell.fit.verdict == "curved" for cell in group),
         agrees=1.0 / (1.0 + _TOLERANCE) <= low <= 1.0 <= high <= 1.0 + _TOLERANCE,
-        dense_accuracy=average([cell.dense_accuracy for cell in group]),
+        dense_accuracy=finite_mean([cell.dense_accuracy for cell in group]),
     )
 
 
 def _geometric(values: np.ndarray) -> tuple[float, float, float]:
     """Geometric mean and its interval over what is positive."""
     usable = np.isfinite(values) & (values > 0)
-    mean, low, high = interval(np.log(values[usable])) if usable.any() else (math.nan,) * 3
+    mean, low, high = mean_low_high(np.log(values[usable])) if usable.any() else (math.nan,) * 3
     return math.exp(mean), math.exp(low), math.exp(high)
 
 

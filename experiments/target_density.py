@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from bbtheory import validate
+from bbtheory.fit.uncertainty import finite_mean, mean_low_high
 from bbtheory.records import Record
-from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, interval, mean, train
+from experiments._hyperflux import DECAY, PHASES, SCALER, STEP, Training, train
 from experiments.protocol import Progress
 
 if TYPE_CHECKING:
@@ -205,12 +206,12 @@ def collect(config: Config, cells: Sequence[Cell]) -> Result:
                 method,
                 wanted,
                 len(group),
-                *interval(off),
+                *mean_low_high(off),
                 worst=float(np.abs(off).max()),
                 n_close=int((np.abs(off) <= CLOSE).sum()),
                 n_off=max((cell.n_off for cell in group), key=abs),
                 **_named("accuracy", "low", "high", values=accuracy),
-                lost=mean([cell.accuracy[-1] - cell.accuracy_finished for cell in group]),
+                lost=finite_mean([cell.accuracy[-1] - cell.accuracy_finished for cell in group]),
                 **_differences("less_magnitude", accuracy, magnitude),
                 **_differences("less_dense", accuracy, dense),
                 fc1=float(layers[0]),
@@ -256,7 +257,7 @@ def _accuracy(group: Sequence[Cell]) -> np.ndarray:
 
 
 def _named(*names: str, values: np.ndarray) -> dict[str, float]:
-    return dict(zip(names, interval(values), strict=True))
+    return dict(zip(names, mean_low_high(values), strict=True))
 
 
 def _differences(name: str, ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.fit.uncertainty import mean_low_high
 from figures._drawing import LOOKS, Drawing, line, log_scale, number_of, points
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def draw(figure: Drawing, result: Result) -> str:
             result.of(f"{kind}_on_rate", arm, "bb") * result.of(f"{kind}_links", arm, "bb") * n_links
             for arm in arms
         ]
-        mean, low, high = np.array([_interval(values) for values in pairs]).T
+        mean, low, high = np.array([mean_low_high(values) for values in pairs]).T
         points(traffic, f"{kind}, measured", tau, mean, look, y_interval=(low, high), ms=6)
         n = np.nanmean([result.of(f"{kind}_detectors", arm, "bb") for arm in arms])
         n_detectors.append(f"{n:.1f} {kind}")
@@ -73,7 +73,7 @@ def draw(figure: Drawing, result: Result) -> str:
 
     shifts = np.geomspace(0.9, 1.11, len(_METHODS))
     for (method, name), look, shift in zip(_METHODS.items(), LOOKS, shifts, strict=False):
-        values = [_interval(result.of("rare_kept", arm, method)) for arm in arms]
+        values = [mean_low_high(result.of("rare_kept", arm, method)) for arm in arms]
         mean, low, high = np.array(values).T
         points(kept, name, tau * shift, mean, look, y_interval=(low, high), joined=True)
     n_rare = int((chances == chances[0]).sum())
@@ -93,12 +93,3 @@ def draw(figure: Drawing, result: Result) -> str:
         f"Mean densities: {listed}; the last is the control that cuts nothing; at the level floor every unit "
         "keeps a link. Detectors correlate with their term to 0.4 or more, so their on-rates need not be p."
     )
-
-
-def _interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean over the seeds that have a value, and its 95 % interval."""
-    values = values[np.isfinite(values)]
-    if not values.size:
-        return np.nan, np.nan, np.nan
-    mean, (low, high) = mean_interval(values)
-    return float(mean), float(low), float(high)

@@ -46,6 +46,21 @@ def test_the_interval_is_for_one_more_run():
     assert of_mean < 0.85, "negative control"
 
 
+def test_the_interval_by_hand():
+    values, window_spread = [1.80, 1.83, 1.87], 0.31
+    row = judged("tinyshakespeare", values, window_spread)
+    seeds, windows = np.var(values, ddof=1), window_spread**2 / 240  # nanoGPT estimates from 240 windows
+    half = 4.302653 * math.sqrt(seeds + seeds / 3 + windows)  # Student's t with 2 degrees of freedom
+    assert row.spread == pytest.approx(math.sqrt(seeds), rel=1e-12)
+    assert (row.low, row.high) == pytest.approx((row.mean - half, row.mean + half), rel=1e-6)
+
+
+def test_every_control_is_judged_by_its_own_networks():
+    config = Config(controls=("mnist", "fashion_mnist"), seeds=(0, 1))
+    rows = collect(config, [Cell(value, 0.1, math.nan) for value in (0.98, 0.99, 0.89, 0.90)]).rows
+    assert [row.mean for row in rows] == pytest.approx([0.985, 0.895])
+
+
 def test_a_loss_is_better_below_and_sampled_windows_widen_its_interval():
     exact, sampled = (
         judged("tinyshakespeare", [1.80, 1.81], 0.0),

@@ -126,12 +126,6 @@ def test_drift_and_spread_by_hand():
     assert math.isnan(_hyperflux.spread(np.zeros(5)))
 
 
-def test_means_leave_out_what_is_undefined():
-    assert _hyperflux.mean([1.0, math.nan, 3.0]) == 2.0
-    assert math.isnan(_hyperflux.mean([math.nan]))
-    assert _hyperflux.interval([1.0, 1.0, 1.0]) == (1.0, 1.0, 1.0)
-
-
 def course(kind):
     epoch = np.arange(1.0, 41.0)
     shape = {"exponential": 0.02 + 0.1 * np.exp(-epoch / 7.0), "power": 0.02 + 0.1 * epoch**-1.5}

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 # A residual this far below the size of the data is rounding error; without a floor the criteria of a perfect
 # fit would rank models by it.
@@ -183,6 +184,19 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, 
     stderr = np.sqrt(squares / np.maximum(n * (n - 1.0), 1.0))
     half = np.where(n > 1, stdtrit(np.maximum(n - 1, 1), 0.5 * (1.0 + level)) * stderr, np.nan)
     return mean, np.stack([mean - half, mean + half])
+
+
+def mean_low_high(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Return `mean_interval` of one sample as three numbers: the mean and the ends of its interval."""
+    mean, (low, high) = mean_interval(np.asarray(values, float), level)
+    return float(mean), float(low), float(high)
+
+
+def finite_mean(values: ArrayLike) -> float:
+    """Return the mean of what is finite, NaN without any."""
+    values = np.asarray(values, float)
+    seen = values[np.isfinite(values)]
+    return float(seen.mean()) if seen.size else math.nan
 
 
 def durbin_watson(residuals: np.ndarray) -> float:

@@ -37,10 +37,10 @@ _EXPORTS = {
     "load_image_folder": "data_image_folders",
     "Images": "data_images",
     "load_images": "data_images",
-    "load_librispeech": "data_speech",
-    "load_spoken_digits": "data_speech",
-    "ReadSpeech": "data_speech",
-    "SpokenDigits": "data_speech",
+    "load_librispeech": "data_librispeech",
+    "load_spoken_digits": "data_spoken_digits",
+    "ReadSpeech": "data_librispeech",
+    "SpokenDigits": "data_spoken_digits",
     "load_text": "data_text",
     "TextData": "data_text",
     "word_buckets": "data_text",
@@ -168,10 +168,10 @@ if TYPE_CHECKING:
     from .data_image_folders import load_image_folder as load_image_folder
     from .data_images import Images as Images
     from .data_images import load_images as load_images
-    from .data_speech import ReadSpeech as ReadSpeech
-    from .data_speech import SpokenDigits as SpokenDigits
-    from .data_speech import load_librispeech as load_librispeech
-    from .data_speech import load_spoken_digits as load_spoken_digits
+    from .data_librispeech import ReadSpeech as ReadSpeech
+    from .data_librispeech import load_librispeech as load_librispeech
+    from .data_spoken_digits import SpokenDigits as SpokenDigits
+    from .data_spoken_digits import load_spoken_digits as load_spoken_digits
     from .data_text import TextData as TextData
     from .data_text import load_text as load_text
     from .data_text import word_buckets as word_buckets

@@ -90,8 +90,8 @@ class Hyperflux(Pruner):
 
     weight_kind = PresentWeight
     watch_kind = ShowingWatch
-    weights: dict[str, PresentWeight]  # pyright: ignore[reportIncompatibleVariableOverride]
-    _watch: ShowingWatch  # pyright: ignore[reportIncompatibleVariableOverride]
+    weights: dict[str, PresentWeight]
+    _watch: ShowingWatch
 
     def __init__(
         self,

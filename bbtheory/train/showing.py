@@ -28,10 +28,10 @@ class ShowingWatch(OptimizerWatch):
         Its scale at the last step: it may change before presence moves.
     """
 
-    weights: list[PresentWeight]  # pyright: ignore[reportIncompatibleVariableOverride]
+    weights: list[PresentWeight]
 
     def __init__(self, weights: Iterable[Any], optimizer: torch.optim.Optimizer | None = None):
-        self.scaler: torch.amp.GradScaler | None = None  # pyright: ignore[reportPrivateImportUsage]
+        self.scaler: torch.amp.GradScaler | None = None
         self.scale = 1.0
         self._is_scale_checked = False
         self._close_showing: Callable[[], Any] | None = None

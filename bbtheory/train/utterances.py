@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from bbtheory import validate
-from bbtheory.train.data_speech import N_DIGITS, SpokenDigits
+from bbtheory.train.data_spoken_digits import N_DIGITS, SpokenDigits
 from bbtheory.train.log_mel import LogMel, normalised
 from bbtheory.train.seeding import stream_seed
 

@@ -199,3 +199,18 @@ def test_mean_interval_covers_at_its_level():
     assert mean == pytest.approx([2.0, 5.0])
     assert ends[:, 0] == pytest.approx([2 - half, 2 + half])
     assert np.isnan(ends[:, 1]).all()
+
+
+def test_one_sample_as_three_numbers():
+    values = [1.0, math.nan, 2.0, 3.0]
+    half = t.ppf(0.975, 2) * np.sqrt(1.0 / 3.0)
+    assert u.mean_low_high(values) == pytest.approx((2.0, 2.0 - half, 2.0 + half))
+    assert u.mean_low_high(values, 0.5)[1] > 2.0 - half
+    assert u.mean_low_high([4.0]) == pytest.approx((4.0, math.nan, math.nan), nan_ok=True)
+    assert np.isnan(u.mean_low_high([])).all()
+
+
+def test_mean_of_what_is_finite():
+    assert u.finite_mean([1.0, math.nan, math.inf, 3.0]) == 2.0
+    assert math.isnan(u.finite_mean([math.nan]))
+    assert math.isnan(u.finite_mean([]))
