@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import matplotlib
 import pytest
 
+import chromium
 from bbtheory.fit.__main__ import main as fit
 from bbtheory.solve.__main__ import main as solve
 from bbtheory.theory.derivations.__main__ import main as derive
@@ -171,17 +173,54 @@ def test_links_between_pages_lead_somewhere():
             assert target in there, f"{page.name} leads to {target}"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("mkdocs") is None, reason="needs mkdocs: pip install '.[docs]'")
-def test_the_site_builds_and_loads_nothing(tmp_path):
-    import subprocess
-
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("mkdocs", reason="needs mkdocs: pip install '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list(tmp_path.rglob("*.html"))) > 150
-    for style in tmp_path.rglob("*.css"):
-        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", style.read_text(encoding="utf-8")), (
-            style.name
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_has_every_page_and_loads_nothing(site):
+    from docs import _build
+
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 150
+    for page in pages:
+        assert not _build._LOADED.search(page.read_text(encoding="utf-8")), page.name
+    assert _build._LOADED.search('<script defer src="https://example.org/x.js">')
+    assert _build._LOADED.search("<link rel=stylesheet href=//example.org/x.css>")
+    assert not _build._LOADED.search('<a href="https://example.org">')
+    for style in site.rglob("*.css"):
+        text = style.read_text(encoding="utf-8")
+        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", text), style.name
+    assert (site / "theory.html").read_text(encoding="utf-8").count("<math") > 50
+    assert not list(site.rglob("*.py")) + list(site.rglob("*.pyc"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium.executable() is None, reason="needs a Chromium on PATH")
+def test_the_site_works_from_a_file(site, tmp_path):
+    found = "document.querySelector('.md-search-result__meta').textContent"
+    with chromium.browsing(tmp_path / "profile") as tab:
+        for page in (
+            "theory.html",
+            "verdicts.html",
+            "reference/bbtheory/theory/equilibrium.html",
+            "index.html",
+        ):
+            tab.open(site / page)
+            tab.settle()
+            assert tab.complaints() == []
+            assert [url for url in tab.requests() if not url.startswith("file:")] == []
+        tab.run(
+            "(() => { const field = document.querySelector('.md-search__input'); field.focus();"
+            " field.value = 'multiplier'; field.dispatchEvent(new Event('keyup', {bubbles: true})); })()"
         )
-    assert (tmp_path / "theory.html").read_text(encoding="utf-8").count("<math") > 50
+        end = time.monotonic() + 60.0
+        while "matching" not in tab.run(found) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert re.search(r"\d+ matching", tab.run(found)), "the search runs without a server"
