@@ -81,8 +81,9 @@ def test_held_pressure_that_empties_layers_keeps_its_record(tmp_path, monkeypatc
     cell = archive.read(
         archive.cell_path(path, fixed_pressure_lenet.cells(strong)[0]), fixed_pressure_lenet.Cell
     ).result
-    assert cell.empty == _hyperflux.LAYERS
-    assert cell.absent_cases.sum() == 64 * 300 + 300 * 100 + 100 * 10
+    (network,) = cell.networks
+    assert network.empty == _hyperflux.LAYERS
+    assert network.absent_cases.sum() == 64 * 300 + 300 * 100 + 100 * 10
     capsys.readouterr()
     assert main(["fixed_pressure_lenet", "--preset", "smoke", "--results", str(tmp_path), "--show"]) == 0
     assert "1.09951e+12" in capsys.readouterr().out

@@ -58,6 +58,7 @@ _EXPORTS = {
     "measure_flux": "flux_measurement",
     "History": "history",
     "Hyperflux": "hyperflux",
+    "HyperfluxStack": "hyperflux_stack",
     "PosedImages": "image_batches",
     "ImageFiles": "image_files",
     "keep_distances": "key_distance",
@@ -189,6 +190,7 @@ if TYPE_CHECKING:
     from .flux_measurement import measure_flux as measure_flux
     from .history import History as History
     from .hyperflux import Hyperflux as Hyperflux
+    from .hyperflux_stack import HyperfluxStack as HyperfluxStack
     from .image_batches import PosedImages as PosedImages
     from .image_files import ImageFiles as ImageFiles
     from .key_distance import keep_distances as keep_distances

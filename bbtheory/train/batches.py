@@ -64,10 +64,14 @@ class TensorBatches:
         n, rest = divmod(len(self.x), self.batch)
         return n + (rest > 0 and not self.drop_last)
 
+    def order(self, epoch: int) -> torch.Tensor:
+        """Samples of an epoch in their order, (n,), int64, on the CPU."""
+        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
+        return torch.randperm(len(self.x), generator=generator)
+
     def __call__(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield the batches (x, y) of an epoch."""
-        generator = torch.Generator().manual_seed(stream_seed(self.seed, "order", epoch))
-        order = torch.randperm(len(self.x), generator=generator)
+        order = self.order(epoch)
         order_x, order_y = order.to(self.x.device), order.to(self.y.device)
         for i in range(len(self)):
             part = slice(i * self.batch, (i + 1) * self.batch)

@@ -120,6 +120,14 @@ class PresentWeight(MaskedWeight):
         self.t.masked_fill_(mask & (self.t < 0), 0.0).masked_fill_(~mask & (self.t >= 0), least)
         self._present()
 
+    @torch.no_grad()
+    def take(self, values: torch.Tensor, t: torch.Tensor) -> None:
+        """Take over w, absent values included, and t, as if they had been trained here."""
+        self.parameter.data.copy_(values)
+        self._stored.zero_()
+        self.t.copy_(t)
+        self._present()
+
     # -- the gradient of t
 
     def _mask_gradient(self, weight: torch.Tensor) -> None:

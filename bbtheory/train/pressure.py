@@ -45,6 +45,8 @@ class PressureRule:
     ----------
     target : float
         Density at the end, NaN where none is aimed at.
+    is_called : bool
+        Whether the pressure is asked of a function, and may change.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class PressureRule:
 
     def __init__(self, pressure: float | Callable[[int], float]):
         self.target = math.nan
+        self.is_called = callable(pressure)
         self._given = pressure if callable(pressure) else validate.real("pressure", pressure, "[0, inf)")
 
     def first(self) -> Setting:
