@@ -40,6 +40,8 @@ class InfeasibleError(ValueError):
 class Record:
     """A frozen result: every field always present, arrays read-only, JSON and table forms derived.
 
+    A field that comes later has the default None, which stands for not recorded: earlier files stay readable.
+
     Subclasses are ``@dataclass(frozen=True, eq=False)`` and set
 
     ``KIND``: the ``"kind"`` of the JSON object; ``UNITS``: columns of one row per unit (column name ->

@@ -76,8 +76,14 @@ def look(
         after.append(_colours(second)[part])
         truth.append(label[part])
         found.append(predict(first, second)[part].astype(np.uint8))
-    squares = (np.array(images) for images in (before, after, truth))
-    return Squares(*squares, np.array([found]), (method,), np.array([density]))
+    return Squares(
+        before=np.array(before),
+        after=np.array(after),
+        truth=np.array(truth),
+        found=np.array([found]),
+        methods=(method,),
+        densities=np.array([density]),
+    )
 
 
 def side_by_side(seen: Sequence[Squares | None]) -> Squares | None:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from bbtheory.plots import COLORS
-from figures._drawing import LOOKS, Drawing, Look, band, line, log_scale, number_of, points
+from figures._drawing import LOOKS, Drawing, Look, band, line, log_scale, number_of, points, say
 
 if TYPE_CHECKING:
     from experiments._contest_records import Result
@@ -112,8 +112,7 @@ def panels_of_tasks(
     figure.set_size_inches(10.5, 6.2)
     for axes, source, result in zip(figure.subplots(2, 3).flat, sources, results, strict=True):
         if result is None:
-            axes.set_axis_off()
-            axes.text(0.5, 0.5, f"no record of {source}", ha="center", va="center", color="0.35")
+            say(axes, f"no record of {source}")
         else:
             axes.set_title(TASKS[source])
             yield axes, source, result

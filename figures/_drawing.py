@@ -166,6 +166,18 @@ def band(axes: Axes, name: str, x: Any, low: Any, high: Any, look: Look, **how: 
         axes.fill_between(x, low, high, gid=key, **({"color": look.color, "alpha": _PALE, "lw": 0} | how))
 
 
+def courses(axes: Axes, name: str, times: Any, values: Any, look: Look, *, legend: str | None = None) -> None:
+    """Draw what happened in time, (n_seeds, n_times), a thin line for each seed."""
+    for i, one in enumerate(np.asarray(values, float)):
+        line(axes, f"{name}, seed {i + 1}", times, one, look, legend="" if i else legend or name, lw=1.0)
+
+
+def say(axes: Axes, text: str) -> None:
+    """Say on an empty panel why nothing is drawn."""
+    axes.set_axis_off()
+    axes.text(0.5, 0.5, text, ha="center", va="center", color="0.35", transform=axes.transAxes)
+
+
 def number_of(n: int, what: str) -> str:
     """Return a count with its noun: n = 1 seed, n = 20 seeds."""
     return f"n = {n} {what}{'' if n == 1 else 's'}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from bbtheory import archive
 from bbtheory.catalog import Catalog
-from experiments._contest_records import Cell, Result
+from experiments._contest_records import Result
 from experiments._contest_statistics import LayerStatistics
 
 # the best of each metric, so that made-up numbers are of its size
@@ -32,7 +32,7 @@ def contest_result(name: str, preset: str = "cpu") -> Result:
             rank_before=20.0, rank=15.0, degree_kind="fan_in", slope=0.1, r_squared=0.9, verdict="balanced",
         )  # fmt: skip
         found.append(
-            Cell(
+            module.Cell(
                 metric_names=names,
                 metrics=size * (1.0 - worse + 0.02 * rng.standard_normal(len(names))),
                 baseline=0.2 * size,

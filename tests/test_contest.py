@@ -20,7 +20,7 @@ from experiments import _contest, _contest_tuning
 from experiments._contest import METHODS, Cell, ContestConfig, Metric, Task, cells, collect, train
 from experiments._contest_records import SUPPORTED, UNDECIDED, judge, of_metric
 from experiments._contest_settings import DEFAULTS, OWN_KNOB
-from experiments._contest_statistics import Probe
+from experiments._contest_statistics import Probe, count_pairs
 from experiments.protocol import NotRun, Progress
 
 METRICS = (Metric("accuracy", role="main"), Metric("test_loss", higher_is_better=False, role="tail"))
@@ -396,3 +396,28 @@ def test_presets_repeat_the_tuned_knobs(name):
         record = archive.read(path, tuning.Result)
         if record.status == archive.OK:
             assert archive.settings(contest, preset).knobs == _contest_tuning.chosen_knobs(record.result)
+
+
+def test_pairs_are_counted_by_correlation():
+    on = np.array([1, 1, 0, 0], bool)
+    half = np.array([1, 0, 1, 0], bool)
+    rows = np.stack([on, ~on, half, np.ones(4, bool)], axis=1)  # rho -1, 0, 0; the last never changes
+    counts = count_pairs(rows)
+    assert counts.shape == (20,)
+    assert (counts[0], counts[-1], counts.sum()) == (2, 1, 3)
+    assert count_pairs(rows[:, 2:]).sum() == 0, "one unit that changes makes no pair"
+
+
+def test_histograms_agree_with_the_mean_and_old_cells_have_none():
+    config = dataclasses.replace(BASE, methods=("dense", "bb_in"))
+    found = [train(cell, digits, METRICS, Progress()) for cell in cells(config)]
+    result = collect(config, found, METRICS)
+    middle = (np.arange(20) + 0.5) / 20
+    for row, (before, after) in zip(result.rows, result.pairs, strict=True):
+        assert before.sum() == pytest.approx(1.0)
+        # within half a bin of the mean over the same pairs
+        assert before @ middle == pytest.approx(row.correlation_before, abs=0.025)
+        assert after @ middle == pytest.approx(row.correlation, abs=0.025)
+    assert not np.array_equal(result.pairs[0, 0], result.pairs[0, 1])
+    layers = tuple(dataclasses.replace(layer, pairs=None) for layer in found[0].layers)
+    assert collect(config, [dataclasses.replace(found[0], layers=layers), found[1]], METRICS).pairs is None

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -18,6 +19,7 @@ from matplotlib.lines import Line2D
 
 from bbtheory import plots
 from bbtheory.catalog import Catalog
+from experiments._change_scenes import Squares
 from experiments._driver import main as run_experiments
 from figures import _drawing
 from figures._build import _code, draw
@@ -26,11 +28,13 @@ from figures._drawing import Drawing
 from figures._driver import main
 from layout import faults
 from made_up_contests import contest_result, write_contest
+from made_up_flux import MADE_UP, flux_result
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL = Catalog("figures")
 OUTPUTS = {"walk.csv", "walk.json", "walk.svg"}
 # one of theory, one of a toy, one of a real task are rendered in every run, the others where time is no matter
+SMOKE_ALL_SECONDS = 600.0  # of processor time, so that a busy machine does not matter
 QUICK = ("balance_concept", "density_pressure", "pareto_image_classification")
 
 
@@ -261,11 +265,161 @@ def test_tasks_without_a_record_are_named(name, tmp_path, capsys):
     assert "no record of image_classification" in capsys.readouterr().err
 
 
+# experiments with pressure: every size, missing sources, records from before courses were kept
+
+OF_PRESSURE = [name for name in REAL.names if set(REAL.load(name).SOURCES) & set(MADE_UP)]
+KEEP_COURSES = {  # what is said where they are not
+    "pressure_convergence": 1,
+    "learning_rates": 1,
+    "regrowth": 1,
+    "adam_eps_networks": 2,
+}
+
+
+def said(figure: Drawing) -> list[str]:
+    """Return what stands on empty panels."""
+    return [text.get_text() for axes in figure.axes if not axes.axison for text in axes.texts]
+
+
+@pytest.mark.parametrize("preset", ["cpu", pytest.param("full", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", OF_PRESSURE)
+def test_figure_of_pressure_at_size(name, preset):
+    module = REAL.load(name)
+    figure, caption = draw(module, [flux_result(source, preset) for source in module.SOURCES])
+    assert kept(figure) == []
+    assert labelled(figure) == []
+    assert said(figure) == []
+    assert "n = " in caption
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", ["cpu", "full"])
+@pytest.mark.parametrize("name", OF_PRESSURE)
+def test_layout_at_size(name, preset):
+    module = REAL.load(name)
+    figure, _ = draw(module, [flux_result(source, preset) for source in module.SOURCES])
+    with matplotlib.rc_context(plots.STYLE):
+        assert faults(figure) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        (name, i)
+        for name in OF_PRESSURE
+        if getattr(REAL.load(name), "PARTIAL", False)
+        for i in range(len(REAL.load(name).SOURCES))
+    ],
+)
+def test_figure_of_pressure_without_a_source(name, lacking):
+    module = REAL.load(name)
+    results = [flux_result(source, "cpu") for source in module.SOURCES]
+    results[lacking] = None
+    figure, caption = draw(module, results)
+    assert kept(figure) == []
+    assert labelled(figure) == []
+    assert (
+        any(module.SOURCES[lacking] in text for text in (*said(figure), caption)) or name == "pruning_nulls"
+    )
+
+
+@pytest.mark.parametrize("name", KEEP_COURSES)
+def test_figure_of_an_earlier_record(name):
+    module = REAL.load(name)
+    (result,) = (flux_result(source, "cpu") for source in module.SOURCES)
+    figure, _ = draw(module, [replace(result, course=None)])
+    assert len(said(figure)) == KEEP_COURSES[name]
+    assert all("no courses" in text for text in said(figure))
+    assert kept(figure) == []
+
+
+# what records of contests keep for pictures
+
+
+def test_histograms_where_they_are_kept():
+    module = REAL.load("correlation_histograms")
+    results = [contest_result(task) for task in module.SOURCES]
+    pairs = np.full((len(results[0].rows), 2, 20), 0.05)
+    pairs[0, 1, 10:] = 0.0
+    figure, _ = draw(module, [replace(results[0], pairs=pairs), *results[1:]])
+    assert len(said(figure)) == len(results) - 1
+    assert all("keeps means" in text for text in said(figure))
+    assert kept(figure) == []
+    assert labelled(figure) == []
+    dense = next(series for series in figure.series if series.name == "dense, after")
+    assert np.isnan(dense.columns["y"][10:]).all(), "an empty bin has no place on a logarithmic axis"
+    with matplotlib.rc_context(plots.STYLE):
+        assert faults(figure) == []
+    figure, caption = draw(module, [None, *results[1:]])
+    assert len(said(figure)) == 1
+    assert "Nothing to show" in caption
+
+
+def test_squares_of_change_by_hand():
+    """Of four changed pixels one is seen by both, one by us, one by dense, one by neither."""
+    module = REAL.load("change_squares")
+    truth = np.array([[[1, 1, 1, 1], [0, 0, 255, 255]]], np.uint8)
+    ours = np.array([[[1, 1, 0, 0], [1, 0, 1, 1]]], np.uint8)
+    dense = np.array([[[1, 0, 1, 0], [0, 0, 1, 1]]], np.uint8)
+    image = np.arange(24, dtype=np.uint8).reshape(1, 2, 4, 3)
+    found = np.array([dense, ours, ours])
+    squares = Squares(image, image, truth, found, ("dense", "bb_in", "bb_in"), np.array([1.0, 0.3, 0.1]))
+    result = contest_result("change_detection")
+    figure, caption = draw(module, [replace(result, squares=squares)])
+    shares = {series.name: series.columns["x"].tolist() for series in figure.series}
+    assert shares == {
+        "changed, seen by both": [25.0, 25.0],
+        "changed, seen by BB only": [25.0, 25.0],
+        "changed, seen by dense only": [25.0, 25.0],
+        "unchanged, seen by both": [0.0, 0.0],
+        "unchanged, seen by BB only": [50.0, 50.0],
+        "unchanged, seen by dense only": [0.0, 0.0],
+    }
+    assert "n = 1 seed of 5" in caption
+    assert kept(figure) == []
+    assert labelled(figure) == []
+    figure, _ = draw(module, [result])
+    assert len(said(figure)) == 1
+
+
 @pytest.mark.parametrize("name", REAL.names)
 def test_sources_are_experiments(name):
     experiments = Catalog("experiments")
     sources = REAL.load(name).SOURCES
     assert [experiments.check(source) for source in sources] == list(sources)
+
+
+# all of it, as a fresh clone would
+
+
+@pytest.mark.slow
+def test_everything_regenerates_at_smoke_size(tmp_path):
+    """Every record and every figure, in under 10 minutes of processor time, compiling included; no data."""
+    environ = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "compiled"), "PYTHONPATH": str(ROOT)}
+    environ.pop("BBTHEORY_DATA", None)
+    results, out = tmp_path / "results", tmp_path / "figures"
+
+    def run(*args: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *args], cwd=tmp_path, env=environ, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    before = os.times()
+    made = run("experiments", "all", "--preset", "smoke", "--results", str(results))
+    after = os.times()
+    taken = after.children_user + after.children_system - before.children_user - before.children_system
+    assert taken < SMOKE_ALL_SECONDS
+    status = {line.split("  ")[0]: line.split("  ")[2] for line in made.splitlines()}
+    assert sorted(status) == sorted(Catalog("experiments").names)
+    missing = {name: said for name, said in status.items() if said != "ok"}
+    assert all(said.startswith("not run: needs ") for said in missing.values()), missing
+    drawn = run("figures", "--results", str(results), "--out", str(out), "--jobs", "1")
+    names = {line.split("  ")[0] for line in drawn.splitlines() if "  drawn from " in line}
+    waiting = {name for name in REAL.names if set(REAL.load(name).SOURCES) & set(missing)}
+    assert names | waiting == set(REAL.names)
+    assert {path.stem for path in out.glob("*.svg")} == names
 
 
 # staleness

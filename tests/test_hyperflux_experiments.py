@@ -175,11 +175,13 @@ def test_ratios_are_to_the_first_optimizer_of_the_same_schedule():
         convergence_at_fixed_pressure.Cell(np.array([0.5, v]), np.ones(2), np.ones(3), 1.0)
         for v, _ in zip(values, convergence_at_fixed_pressure.cells(config), strict=True)
     ]
-    rows = convergence_at_fixed_pressure.collect(config, cells).rows
+    result = convergence_at_fixed_pressure.collect(config, cells)
+    rows = result.rows
     assert [(r.schedule, r.flow) for r in rows] == [
         ("held", "adam"), ("held", "sgd"), ("cosine", "adam"), ("cosine", "sgd")
     ]  # fmt: skip
     assert [r.ratio for r in rows] == pytest.approx([1.0, 1.25, 1.0, 2.0])
+    assert result.course[:, :, -1].tolist() == [[0.2, 0.4], [0.3, 0.4], [0.1, 0.1], [0.2, 0.2]]
 
 
 def test_half_of_a_change():

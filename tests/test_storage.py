@@ -7,6 +7,7 @@ import io
 import os
 import struct
 import zipfile
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -48,6 +49,28 @@ def refused(path):
     assert message
     assert "\n" not in message
     return message
+
+
+@dataclass(frozen=True)
+class Later:
+    """A record that has got a field since it was first written."""
+
+    a: int
+    b: np.ndarray | None = None
+
+
+def test_a_field_that_came_later_may_be_absent():
+    assert storage.restore(Later, {"a": 1}, {}) == Later(1)
+    np.testing.assert_array_equal(
+        storage.restore(Later, storage.store(Later(1, np.ones(3)), {}), {}).b, np.ones(3)
+    )
+    assert storage.restore(Later, {"a": 1, "b": None}, {}) == Later(1)
+
+
+@pytest.mark.parametrize("stored", [{}, {"b": None}, {"a": 1, "c": None}, {"a": 1, "b": None, "c": None}])
+def test_other_fields_may_not(stored):
+    with pytest.raises(ValueError, match="must hold the fields a, b"):
+        storage.restore(Later, stored, {})
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -13,6 +13,7 @@ if importlib.util.find_spec("torch") is None:
     pytest.skip("needs torch", allow_module_level=True)
 from bbtheory.train import load_changes, siamese_reach
 from experiments import change_detection, identification
+from experiments._change_scenes import look, side_by_side
 from experiments.protocol import NotRun, Progress
 
 Image = pytest.importorskip("PIL.Image")
@@ -54,6 +55,39 @@ def test_a_run_cut_off_goes_on_bit_for_bit(contest, method):
     assert whole.worst_gap < 1
     # negative control: from scratch with another seed it is another network
     assert contest.run(dataclasses.replace(config, seeds=(1,)), Kept()) != whole
+
+
+def test_squares_hold_most_change_and_what_a_rule_finds():
+    tiles = load_changes("generated", tile=24, margin=2).test
+    rule = change_detection.vector_analysis(load_changes("generated", tile=24, margin=2))
+    seen = look(tiles, 12, rule, "bb_in", 0.3)
+    assert seen.truth.shape == (3, 12, 12)
+    assert seen.before.shape == (3, 12, 12, 3)
+    assert seen.found.shape == (1, 3, 12, 12)
+    changed = (seen.truth == 1).sum(axis=(1, 2))
+    assert (np.diff(changed) <= 0).all()
+    before, after, label = tiles.tile(0)
+    squares = [
+        (label[i : i + 12, j : j + 12] == 1).sum()
+        for i in range(0, label.shape[0] - 11, 12)
+        for j in range(0, label.shape[1] - 11, 12)
+    ]
+    assert changed.tolist() == sorted(squares, reverse=True)[:3]
+    places = np.argwhere([(before[2, i : i + 12, j : j + 12] == seen.before[0, :, :, 0]).all()
+                          for i in range(0, label.shape[0] - 11, 12)
+                          for j in range(0, label.shape[1] - 11, 12)])  # fmt: skip
+    assert len(places) == 1, "red is the third band"
+    row, column = divmod(int(places[0, 0]), label.shape[1] // 12)
+    part = slice(12 * row, 12 * row + 12), slice(12 * column, 12 * column + 12)
+    np.testing.assert_array_equal(seen.found[0, 0], rule(before, after)[part])
+    nothing = look(tiles, 12, lambda a, b: np.zeros(a.shape[1:], bool), "dense", 1.0)
+    both = side_by_side([nothing, seen])
+    assert both.methods == ("dense", "bb_in")
+    assert both.densities.tolist() == [1.0, 0.3]
+    assert not both.found[0].any()
+    np.testing.assert_array_equal(both.truth, seen.truth)
+    assert side_by_side([seen, None]) is None
+    assert side_by_side([]) is None
 
 
 def folder_of_identities(root: Path) -> Path:

@@ -1,0 +1,46 @@
+"""Does the density under a held pressure end at the same place for SGD and Adam on presence?
+
+Rule: confirmed if for every schedule of the weights' rate the 95 % interval of the paired ratio of densities
+lies within 10 % of 1; refuted if one lies wholly outside; undecided otherwise. On a separable loss the two
+agree (`density_follows_flux`); a network's weights learn and interact.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from paper_checks._intervals import within
+from paper_checks.protocol import CheckResult
+
+if TYPE_CHECKING:
+    from experiments.convergence_at_fixed_pressure import Result
+
+CLAIM = "The density under a held pressure is the same whether SGD or Adam moves the presence variables."
+PAPER = "arXiv 2504.05349, runs with both optimizers of presence; one equilibrium is this project's theory"
+SOURCES = ("convergence_at_fixed_pressure",)
+
+TOLERANCE = 0.1
+
+
+def check(result: Result) -> CheckResult:
+    """Compare the other optimizers with the first."""
+    first = result.rows[0].flow
+    rows = [row for row in result.rows if row.flow != first]
+    verdict = within([(row.ratio_low, row.ratio_high) for row in rows], 1 - TOLERANCE, 1 + TOLERANCE)
+    worst = max(rows, key=lambda row: abs(row.ratio - 1))
+    each = ", ".join(
+        f"{r.flow}, {r.schedule} {r.ratio:.3f} [{r.ratio_low:.3f}, {r.ratio_high:.3f}]" for r in rows
+    )
+    drift = max(abs(row.drift) for row in result.rows)
+    return CheckResult(
+        claim=CLAIM,
+        source=PAPER,
+        predicted=1.0,
+        observed=worst.ratio,
+        interval=(worst.ratio_low, worst.ratio_high),
+        verdict=verdict,
+        note=(
+            f"density over that under {first}, paired, 95 %, n = {worst.n} seeds: {each}. Largest drift at "
+            f"the end {drift:.1%}"
+        ),
+    )
