@@ -66,6 +66,14 @@ GALLERY = (
         " intervals; most of them contain 0.",
         "What Budgeted Broadcast gains on what is rare, task by task, beside rivals at the same density, "
         "paired by seed; most intervals contain 0",
+        (
+            "tail_gain_on_images",
+            "tail_gain_on_speech",
+            "tail_gain_on_identities",
+            "tail_gain_on_changes",
+            "tail_gain_on_synapses",
+            "tail_gain_on_text",
+        ),
     ),
     Shown(
         "density_pressure",

@@ -22,17 +22,14 @@ def judge_all() -> list[Judged]:
 def short_tables(checks: Sequence[Judged]) -> str:
     """Return the claims of the papers and those of this package, a line each, as Markdown."""
     judged = [each for each in checks if each.result is not None and not _waits(each)]
-    count = [
-        f"{sum(each.result is not None and each.result.verdict == verdict for each in judged)} {verdict}"
-        for verdict in VERDICTS
-    ]
+    parts = [f"{len(judged)} claims judged: {_counted(judged)}."]
     waiting = [f"`{each.name}`" for each in checks if _waits(each)]
-    parts = [f"{len(judged)} claims judged: {', '.join(count)}."]
     if waiting:
-        parts.append(f"{len(waiting)} wait for a record: {', '.join(waiting)}.")
+        parts.append(_folded(f"{len(waiting)} more wait for a record", ", ".join(waiting)))
     for title, own in (("Claims of the papers", False), ("This package's own theory", True)):
-        rows = [_short(each) for each in judged if each.own_theory == own]
-        parts.append(_markdown([title, "predicted", "observed", "verdict"], rows))
+        chosen = [each for each in judged if each.own_theory == own]
+        table = _markdown([title, "predicted", "observed", "verdict"], [_short(each) for each in chosen])
+        parts.append(_folded(f"{title}: {_counted(chosen)}", table) if own else table)
     return "\n\n".join(parts)
 
 
@@ -64,6 +61,15 @@ def full_page(checks: Sequence[Judged]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _counted(checks: Sequence[Judged]) -> str:
+    found = [each.result.verdict for each in checks if each.result is not None]
+    return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in VERDICTS)
+
+
+def _folded(title: str, text: str) -> str:
+    return f"<details><summary>{title}</summary>\n\n{text}\n\n</details>"
+
+
 def _waits(each: Judged) -> bool:
     return each.result is not None and each.result.note.startswith(_ABSENT)
 
@@ -87,7 +93,9 @@ def _number(value: float | str | None, keep: str = "") -> str:
     """Return a value rounded; with "#" its zeros at the end are kept, as digits that were measured."""
     if value is None:
         return "-"
-    return value if isinstance(value, str) else f"{value:{keep if value else ''}.{_DIGITS}g}"
+    if isinstance(value, str):
+        return value
+    return f"{value:{keep if value else ''}.{_DIGITS}g}".removesuffix(".")
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:
