@@ -130,23 +130,23 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All pressures and eps; courses are (n_rows, n_seeds, epochs), None in earlier records.
+    """All pressures and eps; courses are (n_rows, n_seeds, epochs).
 
     Parameters
     ----------
     rows : tuple of Row
-    course : array, optional
+    course : array
         Density after each epoch.
-    idle, idle_predicted : array, optional
+    idle, idle_predicted : array
         Share of idle weights that are present.
     """
 
     KIND: ClassVar[str] = "adam_eps_artefact"
 
     rows: tuple[Row, ...]
-    course: np.ndarray | None = None
-    idle: np.ndarray | None = None
-    idle_predicted: np.ndarray | None = None
+    course: np.ndarray
+    idle: np.ndarray
+    idle_predicted: np.ndarray
 
 
 def cells(config: Config) -> list[Config]:

@@ -155,16 +155,13 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All settings; ``course`` is the density after each epoch, (n_rows, n_seeds, epochs).
-
-    None in earlier records.
-    """
+    """All settings; ``course`` is the density after each epoch, (n_rows, n_seeds, epochs)."""
 
     KIND: ClassVar[str] = "convergence_at_fixed_pressure"
 
     pressure: float
     rows: tuple[Row, ...]
-    course: np.ndarray | None = None
+    course: np.ndarray
 
 
 def cells(config: Config) -> list[Config]:

@@ -91,16 +91,13 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All learning rates; ``course`` is the density after each epoch, (n_rates, n_seeds, epochs).
-
-    None in earlier records.
-    """
+    """All learning rates; ``course`` is the density after each epoch, (n_rates, n_seeds, epochs)."""
 
     KIND: ClassVar[str] = "learning_rate_convergence"
 
     pressure: float
     rows: tuple[Row, ...]
-    course: np.ndarray | None = None
+    course: np.ndarray
 
 
 def cells(config: Config) -> list[Config]:

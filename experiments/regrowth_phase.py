@@ -142,16 +142,13 @@ class Row(Record):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Result(Record):
-    """All scalers and decays; ``course`` is the density after each interval, (n_rows, n_seeds, 60).
-
-    None in earlier records.
-    """
+    """All scalers and decays; ``course`` is the density after each interval, (n_rows, n_seeds, 60)."""
 
     KIND: ClassVar[str] = "regrowth_phase"
 
     target: float
     rows: tuple[Row, ...]
-    course: np.ndarray | None = None
+    course: np.ndarray
 
 
 def cells(config: Config) -> list[Config]:

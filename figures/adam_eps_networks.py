@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._drawing import LOOKS, Drawing, courses, line, number_of, points, say
+from figures._drawing import LOOKS, Drawing, courses, line, number_of, points
 
 if TYPE_CHECKING:
     from experiments.adam_eps_artefact import Result
@@ -25,31 +25,25 @@ def draw(figure: Drawing, result: Result) -> str:
     idle, density, excess = figure.subplots(1, 3)
     seeds = number_of(result.rows[0].n, "seed")
     names = [f"pressure {row.pressure:.2g}, eps {row.eps:g}" for row in result.rows]
-    if result.course is None or result.idle is None or result.idle_predicted is None:
-        for axes in (idle, density):
-            say(axes, "this record keeps no courses:\nits cells, collected anew, do")
-    else:
-        times = np.arange(1, result.course.shape[-1] + 1)
-        every = max(len(times) // 12, 1)
-        for i, (name, look) in enumerate(zip(names, LOOKS, strict=False)):
-            shift = i % every  # markers of equal courses side by side
-            points(
-                idle,
-                name,
-                times[shift::every],
-                result.idle[i].mean(axis=0)[shift::every],
-                look,
-                legend="",
-            )
-            line(idle, f"{name}, predicted", times, result.idle_predicted[i].mean(axis=0), look, legend="")
-            courses(density, name, times, result.course[i], look)
-        idle.set(ylim=(-0.03, 1.05), xlabel=f"epoch; {seeds}", ylabel="share of idle weights present (mean)")
-        idle.set_title("Lines: predicted, nothing fitted")
-        density.set(
-            ylim=(-0.03, 1.05), xlabel=f"epoch; {seeds}, a line each", ylabel="density (kept fraction)"
+    times = np.arange(1, result.course.shape[-1] + 1)
+    every = max(len(times) // 12, 1)
+    for i, (name, look) in enumerate(zip(names, LOOKS, strict=False)):
+        shift = i % every  # markers of equal courses side by side
+        points(
+            idle,
+            name,
+            times[shift::every],
+            result.idle[i].mean(axis=0)[shift::every],
+            look,
+            legend="",
         )
-        density.set_title("All weights")
-        figure.legend(loc="outside upper center", ncols=3)
+        line(idle, f"{name}, predicted", times, result.idle_predicted[i].mean(axis=0), look, legend="")
+        courses(density, name, times, result.course[i], look)
+    idle.set(ylim=(-0.03, 1.05), xlabel=f"epoch; {seeds}", ylabel="share of idle weights present (mean)")
+    idle.set_title("Lines: predicted, nothing fitted")
+    density.set(ylim=(-0.03, 1.05), xlabel=f"epoch; {seeds}, a line each", ylabel="density (kept fraction)")
+    density.set_title("All weights")
+    figure.legend(loc="outside upper center", ncols=3)
     rows = [row for row in result.rows if row.eps != result.rows[-1].eps]
     pressure = np.array([row.pressure for row in rows])
     for value, ends, name, look, shift in (

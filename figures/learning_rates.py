@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._drawing import LOOKS, Drawing, courses, log_scale, number_of, points, say
+from figures._drawing import LOOKS, Drawing, courses, log_scale, number_of, points
 
 if TYPE_CHECKING:
     from experiments.learning_rate_convergence import Result
@@ -27,18 +27,13 @@ def draw(figure: Drawing, result: Result) -> str:
     course, ratio, accuracy = figure.subplots(1, 3, width_ratios=(1.3, 1, 1))
     seeds = number_of(result.rows[0].n, "seed")
     rates = np.array([row.learning_rate for row in result.rows])
-    if result.course is None:
-        say(course, "this record keeps no courses:\nits cells, collected anew, do")
-    else:
-        times = np.arange(1, result.course.shape[-1] + 1)
-        for rate, values, look in zip(rates, result.course, LOOKS, strict=False):
-            courses(course, f"rate {rate:g}", times, values, look)
-        log_scale(course, "y", _DENSITIES)
-        course.set(
-            xlabel=f"epoch; {seeds}, a line each", ylabel="density (kept fraction)", xlim=(0, times[-1])
-        )
-        course.set_title(f"Pressure {result.pressure:g}")
-        figure.legend(loc="outside upper center", ncols=4)
+    times = np.arange(1, result.course.shape[-1] + 1)
+    for rate, values, look in zip(rates, result.course, LOOKS, strict=False):
+        courses(course, f"rate {rate:g}", times, values, look)
+    log_scale(course, "y", _DENSITIES)
+    course.set(xlabel=f"epoch; {seeds}, a line each", ylabel="density (kept fraction)", xlim=(0, times[-1]))
+    course.set_title(f"Pressure {result.pressure:g}")
+    figure.legend(loc="outside upper center", ncols=4)
     for axes, value, ends, says in (
         (ratio, "ratio", ("ratio_low", "ratio_high"), f"density / that at rate {rates[0]:g} (ratio)"),
         (accuracy, "accuracy", ("accuracy_low", "accuracy_high"), "test accuracy (share)"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._drawing import LOOKS, Drawing, courses, log_scale, number_of, points, say
+from figures._drawing import LOOKS, Drawing, courses, log_scale, number_of, points
 
 if TYPE_CHECKING:
     from experiments.convergence_at_fixed_pressure import Result
@@ -30,19 +30,14 @@ def draw(figure: Drawing, result: Result) -> str:
     seeds = number_of(result.rows[0].n, "seed")
     names = [f"{_NAMES[row.flow]}, rate {row.schedule}" for row in result.rows]
 
-    if result.course is None:
-        say(course, "this record keeps no courses:\nits cells, collected anew, do")
-    else:
-        times = np.arange(1, result.course.shape[-1] + 1)
-        for name, values, look in zip(names, result.course, LOOKS, strict=False):
-            courses(course, name, times, values, look)
-        for row, look in zip(result.rows, LOOKS, strict=False):
-            course.axvline(row.arrival, color=look.color, lw=0.7, ls=":", zorder=0)
-        log_scale(course, "y", _DENSITIES)
-        course.set(
-            xlabel=f"epoch; {seeds}, a line each", ylabel="density (kept fraction)", xlim=(0, times[-1])
-        )
-        course.set_title(f"Pressure {result.pressure:g}; dotted: arrival by theory")
+    times = np.arange(1, result.course.shape[-1] + 1)
+    for name, values, look in zip(names, result.course, LOOKS, strict=False):
+        courses(course, name, times, values, look)
+    for row, look in zip(result.rows, LOOKS, strict=False):
+        course.axvline(row.arrival, color=look.color, lw=0.7, ls=":", zorder=0)
+    log_scale(course, "y", _DENSITIES)
+    course.set(xlabel=f"epoch; {seeds}, a line each", ylabel="density (kept fraction)", xlim=(0, times[-1]))
+    course.set_title(f"Pressure {result.pressure:g}; dotted: arrival by theory")
 
     places = -np.arange(len(names))
     for axes, value, says in (
@@ -59,7 +54,7 @@ def draw(figure: Drawing, result: Result) -> str:
                 look,
                 x_interval=np.array(ends)[:, [i]],
                 label=[name],
-                legend=name if result.course is None and axes is ratio else "",
+                legend="",
                 ms=6,
             )
         axes.set_yticks(places, names)

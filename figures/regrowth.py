@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from figures._drawing import LOOKS, Drawing, courses, log_scale, number_of, points, say
+from figures._drawing import LOOKS, Drawing, courses, log_scale, number_of, points
 
 if TYPE_CHECKING:
     from experiments.regrowth_phase import Result
@@ -31,23 +31,20 @@ def draw(figure: Drawing, result: Result) -> str:
     decays = list(dict.fromkeys(row.decay for row in result.rows))
     shown = decays[len(decays) // 2]
 
-    if result.course is None:
-        say(course, "this record keeps no courses:\nits cells, collected anew, do")
-    else:
-        times = np.arange(1, result.course.shape[-1] + 1)
-        for row, values in zip(result.rows, result.course, strict=True):
-            if row.decay == shown or row.scaler == 0:
-                look = LOOKS[scalers.index(row.scaler)]
-                courses(course, f"scaler {row.scaler:g}", times, np.where(values > 0, values, np.nan), look)
-        course.axvspan(_PRUNED, times[-1], color="0.94", lw=0, zorder=0)
-        course.axhline(result.target, color="0.4", lw=0.8, ls=":")
-        log_scale(course, "y", _DENSITIES)
-        course.set(
-            xlabel=f"interval of the scheduler; {seeds}, a line each",
-            ylabel="density (kept fraction)",
-            xlim=(0, times[-1]),
-        )
-        course.set_title(f"Decay {shown:g}; grey: no pressure; dotted: target")
+    times = np.arange(1, result.course.shape[-1] + 1)
+    for row, values in zip(result.rows, result.course, strict=True):
+        if row.decay == shown or row.scaler == 0:
+            look = LOOKS[scalers.index(row.scaler)]
+            courses(course, f"scaler {row.scaler:g}", times, np.where(values > 0, values, np.nan), look)
+    course.axvspan(_PRUNED, times[-1], color="0.94", lw=0, zorder=0)
+    course.axhline(result.target, color="0.4", lw=0.8, ls=":")
+    log_scale(course, "y", _DENSITIES)
+    course.set(
+        xlabel=f"interval of the scheduler; {seeds}, a line each",
+        ylabel="density (kept fraction)",
+        xlim=(0, times[-1]),
+    )
+    course.set_title(f"Decay {shown:g}; grey: no pressure; dotted: target")
 
     # without a flow presence reaches nowhere, which has no logarithm
     reach = [row.reach for row in result.rows if row.reach > 0]
@@ -66,7 +63,7 @@ def draw(figure: Drawing, result: Result) -> str:
                 look,
                 y_interval=np.array([[getattr(row, end) for row in rows] for end in ends]),
                 label=[f"decay {row.decay:g}, reach {row.reach:g}" for row in rows],
-                legend="" if axes is accuracy or result.course is not None else None,
+                legend="",
                 ms=6,
             )
         axes.set_xscale("log")

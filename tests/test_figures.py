@@ -268,12 +268,6 @@ def test_tasks_without_a_record_are_named(name, tmp_path, capsys):
 # experiments with pressure: every size, missing sources, records from before courses were kept
 
 OF_PRESSURE = [name for name in REAL.names if set(REAL.load(name).SOURCES) & set(MADE_UP)]
-KEEP_COURSES = {  # what is said where they are not
-    "pressure_convergence": 1,
-    "learning_rates": 1,
-    "regrowth": 1,
-    "adam_eps_networks": 2,
-}
 
 
 def said(figure: Drawing) -> list[str]:
@@ -321,16 +315,6 @@ def test_figure_of_pressure_without_a_source(name, lacking):
     assert (
         any(module.SOURCES[lacking] in text for text in (*said(figure), caption)) or name == "pruning_nulls"
     )
-
-
-@pytest.mark.parametrize("name", KEEP_COURSES)
-def test_figure_of_an_earlier_record(name):
-    module = REAL.load(name)
-    (result,) = (flux_result(source, "cpu") for source in module.SOURCES)
-    figure, _ = draw(module, [replace(result, course=None)])
-    assert len(said(figure)) == KEEP_COURSES[name]
-    assert all("no courses" in text for text in said(figure))
-    assert kept(figure) == []
 
 
 # what records of contests keep for pictures

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from bbtheory.catalog import Catalog
@@ -24,6 +25,8 @@ from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED
 
 CHECKS = Catalog("paper_checks")
 KINDS = {"str": "", "int": 0, "float": 0.0, "bool": False}
+
+UNREAD = np.empty((0, 0, 0))  # checks read rows, not courses
 
 
 def made(kind, **values):
@@ -73,7 +76,7 @@ def held(factor=1.0, half=0.01, flux=1.0, scatter=1.0, pressures=tuple(DENSITIES
                 flux_low=2.0**k * flux * scatter ** (-1) ** i,
             )
         )
-    return fixed_pressure_lenet.Result(tuple(rows))
+    return fixed_pressure_lenet.Result(tuple(rows), UNREAD, UNREAD)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +165,7 @@ def regrown(overshoot=1.4, half=0.1, control=1.0):
         rows.append(
             made(regrowth_phase.Row, scaler=scaler, decay=0.75, n=5, overshoot=overshoot, low=low, high=high)
         )
-    return regrowth_phase.Result(0.01, tuple(rows))
+    return regrowth_phase.Result(0.01, tuple(rows), UNREAD)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +191,7 @@ def course(courses="3 exponential", drift=-0.01, ratio=1.0, half=0.05):
     rows = [made(row, flow="adam", schedule="held", n=3, courses="3 power", drift=-0.01)]
     numbers = around("ratio", ratio, half)
     rows.append(made(row, flow="sgd", schedule="held", n=3, courses=courses, drift=drift, **numbers))
-    return convergence_at_fixed_pressure.Result(2.0, tuple(rows))
+    return convergence_at_fixed_pressure.Result(2.0, tuple(rows), UNREAD)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +220,7 @@ def rates(ratio=1.0, half=0.05, drift=-0.01, first=-0.01):
         made(row, learning_rate=1e-4, n=3, drift=-0.01, **around("ratio", 1.0, 0.05)),
         made(row, learning_rate=2e-2, n=3, drift=drift, **around("ratio", ratio, half)),
     ]
-    return learning_rate_convergence.Result(1.0, tuple(rows))
+    return learning_rate_convergence.Result(1.0, tuple(rows), UNREAD)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +324,7 @@ def eps(error=0.005, early=0.1, end=0.0, half=0.002, idle=0.0, n_idle=20_000):
                 high=end + half if own else 0.0,
             )
         )
-    return adam_eps_artefact.Result(tuple(rows))
+    return adam_eps_artefact.Result(tuple(rows), UNREAD, UNREAD, UNREAD)
 
 
 @pytest.mark.parametrize(
