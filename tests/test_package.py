@@ -78,24 +78,3 @@ def test_the_map_in_the_readme_names_what_there_is():
         for path in (ROOT / "bbtheory" / folder).glob("*.py"):
             if not path.stem.startswith("_"):
                 assert re.search(rf"\b{path.stem}\b", text), f"{path.stem} is missing from the README's map"
-
-
-def test_the_readme_runs_as_it_stands(tmp_path, monkeypatch, capsys):
-    from bbtheory.fit.__main__ import main as fit
-    from bbtheory.solve.__main__ import main as solve
-
-    monkeypatch.chdir(tmp_path)
-    text = (ROOT / "README.md").read_text()
-    for block in re.findall(r"^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
-        exec(block, {})
-    lines = re.findall(r"^python -m bbtheory\.(solve|fit) (.*)$", text, flags=re.MULTILINE)
-    assert len(lines) >= 7
-    for command, argv in lines:
-        assert {"solve": solve, "fit": fit}[command](argv.split()) == 0, argv
-    assert {path.name for path in tmp_path.iterdir()} >= {
-        "balance.png",
-        "curve.png",
-        "units.png",
-        "degrees.csv",
-    }
-    capsys.readouterr()

@@ -1,0 +1,226 @@
+"""The README and the pages: their examples run, what is generated into them is current, the site builds offline."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+import chromium
+from bbtheory.fit.__main__ import main as fit
+from bbtheory.solve.__main__ import main as solve
+from bbtheory.theory.derivations.__main__ import main as derive
+from docs import __main__ as refresh
+from docs._gallery import FOLDER, GALLERY, draw
+from experiments._driver import main as run_experiments
+from figures._driver import main as draw_figures
+from paper_checks._driver import main as judge
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+BLOCK = re.compile(r"^```([^\n]*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+COMMANDS = {"bbtheory.solve": solve, "bbtheory.fit": fit, "bbtheory.theory.derivations": derive}
+BY_HAND = ("--chunked",)  # the reader brings the file
+
+
+def run_page(path: Path) -> tuple[int, int]:
+    """Run a page as a reader would, block by block in one folder; return how many blocks and commands ran."""
+    names: dict[str, object] = {}
+    blocks = commands = 0
+    for kind, text in BLOCK.findall(path.read_text(encoding="utf-8")):
+        if kind == "python":
+            exec(compile(text, f"{path.name}, block {blocks + 1}", "exec"), names)
+            blocks += 1
+        for command, argv in re.findall(r"^python -m ([\w.]+) (.*)$", text if not kind else "", re.MULTILINE):
+            if command in COMMANDS and not any(flag in argv for flag in BY_HAND):
+                assert COMMANDS[command](argv.partition("#")[0].split()) == 0, argv
+                commands += 1
+    return blocks, commands
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda path: path.stem)
+def test_a_page_runs_as_it_stands(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks, commands = run_page(page)
+    text = page.read_text(encoding="utf-8")
+    assert blocks == len(re.findall(r"^```python$", text, re.MULTILINE))
+    if page == README:
+        assert blocks >= 2
+        assert commands >= 7
+        made = {path.name for path in tmp_path.iterdir()}
+        assert made >= {"balance.png", "curve.png", "units.png", "degrees.csv", "trained.csv"}
+    capsys.readouterr()
+
+
+def test_a_broken_example_is_seen(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("```python\nassert 1 == 2\n```\n")
+    with pytest.raises(AssertionError):
+        run_page(page)
+    page.write_text("```\npython -m bbtheory.solve --beta -1\n```\n")
+    with pytest.raises(SystemExit):
+        run_page(page)
+
+
+def titled(page: Path) -> dict[str, str]:
+    """Return the whole files that a page shows, by the name it gives them."""
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
+    return {found[1]: text for kind, text in blocks if (found := re.search(r'title="(.*?)"', kind))}
+
+
+def test_the_worked_example_is_an_experiment_a_figure_and_a_check(tmp_path, monkeypatch, capsys):
+    files = titled(ROOT / "docs" / "extend.md")
+    assert set(files) == {
+        "experiments/noisy_degrees.py",
+        "figures/noisy_degrees.py",
+        "paper_checks/noisy_degrees_stay_near.py",
+    }
+    packages = {}
+    for name, text in files.items():
+        folder, file = name.split("/")
+        packages[folder] = f"documented_{folder}"
+        path = tmp_path / packages[folder] / file
+        path.parent.mkdir()
+        (path.parent / "__init__.py").write_text("")
+        path.write_text(text, encoding="utf-8")
+    assert (
+        titled(README).get("experiments/noisy_degrees.py", files["experiments/noisy_degrees.py"])
+        == files["experiments/noisy_degrees.py"]
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    results = ["--results", str(tmp_path / "results")]
+    assert run_experiments(["noisy_degrees", *results], package=packages["experiments"]) == 0
+    others = (packages["experiments"],)
+    drawn = ["noisy_degrees", "--jobs", "1", "--out", str(tmp_path / "pictures"), *results]
+    assert draw_figures(drawn, packages["figures"], *others) == 0
+    assert (tmp_path / "pictures" / "noisy_degrees.svg").stat().st_size > 1000
+    capsys.readouterr()
+    assert judge(["noisy_degrees_stay_near", *results], packages["paper_checks"], *others) == 0
+    assert "confirmed" in capsys.readouterr().out
+
+
+# what is generated
+
+
+def test_the_readme_is_current():
+    text = README.read_text(encoding="utf-8")
+    assert refresh.filled(text, refresh.generated()) == text, "python -m docs makes it anew"
+
+
+@pytest.mark.parametrize("shown", GALLERY, ids=lambda shown: shown.name)
+def test_the_gallery_is_what_the_records_draw(shown, tmp_path):
+    kept = (FOLDER / f"{shown.name}.svg").read_bytes()
+    made_with = re.search(rb"Matplotlib v([\w.]+)", kept)
+    assert made_with is not None
+    if made_with[1].decode() != matplotlib.__version__:
+        pytest.skip(f"drawn with Matplotlib {made_with[1].decode()}, whose letters are not those of this one")
+    assert draw(shown.name, tmp_path) == kept, "python -m docs draws it anew"
+
+
+def test_the_gallery_holds_nothing_else_and_stays_small():
+    pictures = list(FOLDER.iterdir())
+    assert {path.name for path in pictures} == {f"{shown.name}.svg" for shown in GALLERY}
+    assert sum(path.stat().st_size for path in pictures) < 1.5e6
+
+
+def test_stale_parts_are_found(tmp_path, monkeypatch, capsys):
+    parts = {"gallery": "a picture", "verdicts": "a table"}
+    page = "# x\n" + "".join(f"<!-- {n}: python -m docs -->\nold\n<!-- end of {n} -->\n" for n in parts)
+    page = refresh.filled(page, parts)
+    assert page.count("a picture") == page.count("a table") == 1
+    assert "old" not in page
+    assert refresh.filled(page, parts) == page
+    with pytest.raises(ValueError, match=r"README\.md must have the lines"):
+        refresh.filled("# x\n", parts)
+
+    readme, folder = tmp_path / "README.md", tmp_path / "docs" / "gallery"
+    folder.mkdir(parents=True)
+    readme.write_text(page)
+    (folder / "gone.svg").write_text("<svg/>")
+    for name, value in {
+        "README": readme,
+        "FOLDER": folder,
+        "GALLERY": GALLERY[:1],
+        "draw": lambda name, out: b"<svg>new</svg>",
+        "generated": lambda: parts | {"verdicts": "another table"},
+    }.items():
+        monkeypatch.setattr(refresh, name, value)
+    name = GALLERY[0].name
+    assert refresh.main(["--check"]) == 1
+    assert capsys.readouterr().out.count("is stale") == 3
+    assert readme.read_text() == page
+    assert refresh.main([]) == 0
+    assert capsys.readouterr().out.count("written") == 3
+    assert [path.name for path in folder.iterdir()] == [f"{name}.svg"]
+    assert refresh.main(["--check"]) == 0
+
+
+# the site
+
+
+def test_links_between_pages_lead_somewhere():
+    from docs import _reference
+
+    there = {path.name for path in PAGES} | set(_reference.pages()) | {"verdicts.md", "figures.md"}
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#:]+\.md)(?:#[\w-]+)?\)", page.read_text(encoding="utf-8")):
+            assert target in there, f"{page.name} leads to {target}"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("mkdocs", reason="needs mkdocs: pip install '.[docs]'")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.slow
+def test_the_site_has_every_page_and_loads_nothing(site):
+    from docs import _build
+
+    pages = sorted(site.rglob("*.html"))
+    assert len(pages) > 150
+    for page in pages:
+        assert not _build._LOADED.search(page.read_text(encoding="utf-8")), page.name
+    assert _build._LOADED.search('<script defer src="https://example.org/x.js">')
+    assert _build._LOADED.search("<link rel=stylesheet href=//example.org/x.css>")
+    assert not _build._LOADED.search('<a href="https://example.org">')
+    for style in site.rglob("*.css"):
+        text = style.read_text(encoding="utf-8")
+        assert not re.search(r"url\(['\"]?(?:https?:)?//|@import", text), style.name
+    assert (site / "theory.html").read_text(encoding="utf-8").count("<math") > 50
+    assert not list(site.rglob("*.py")) + list(site.rglob("*.pyc"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(chromium.executable() is None, reason="needs a Chromium on PATH")
+def test_the_site_works_from_a_file(site, tmp_path):
+    found = "document.querySelector('.md-search-result__meta').textContent"
+    with chromium.browsing(tmp_path / "profile") as tab:
+        for page in (
+            "theory.html",
+            "verdicts.html",
+            "reference/bbtheory/theory/equilibrium.html",
+            "index.html",
+        ):
+            tab.open(site / page)
+            tab.settle()
+            assert tab.complaints() == []
+            assert [url for url in tab.requests() if not url.startswith("file:")] == []
+        tab.run(
+            "(() => { const field = document.querySelector('.md-search__input'); field.focus();"
+            " field.value = 'multiplier'; field.dispatchEvent(new Event('keyup', {bubbles: true})); })()"
+        )
+        end = time.monotonic() + 60.0
+        while "matching" not in tab.run(found) and time.monotonic() < end:
+            time.sleep(0.2)
+        assert re.search(r"\d+ matching", tab.run(found)), "the search runs without a server"
