@@ -41,19 +41,27 @@ class Effect:
 
 
 def together(effects: Iterable[Effect], level: float = LEVEL) -> list[Effect]:
-    """Return the effects that have an interval, widened to hold together at a level."""
+    """Return the effects, their intervals widened to hold together at a level; those that are NaN stay so.
+
+    An effect without an interval (a network that broke down, or one seed) keeps its arm from supporting.
+    """
     from scipy.special import stdtrit
 
-    known = [effect for effect in effects if math.isfinite(effect.low + effect.high)]
-    each = (1.0 - level) / max(len(known), 1)
+    effects = list(effects)
+    each = (1.0 - level) / max(len(_known(effects)), 1)
     wide = []
-    for effect in known:
+    for effect in effects:
         was, now = (stdtrit(effect.n - 1, 1.0 - 0.5 * miss) for miss in (1.0 - _RECORDED, each))
         half = 0.5 * (effect.high - effect.low) * float(now / was)
         wide.append(
             Effect(effect.arm, effect.against, effect.n, effect.mean, effect.mean - half, effect.mean + half)
         )
     return wide
+
+
+def _known(effects: Iterable[Effect]) -> list[Effect]:
+    """Return the effects that have an interval."""
+    return [effect for effect in effects if math.isfinite(effect.low + effect.high)]
 
 
 def sides(effects: Sequence[Effect]) -> tuple[list[str], list[str], list[str]]:
@@ -118,12 +126,13 @@ def judge(
 
 def told(wide: Sequence[Effect], support: Sequence[str], contradict: Sequence[str]) -> str:
     """Say how many effects stand behind a verdict, which arms decide, and the largest and smallest effect."""
-    if not wide:
+    known = _known(wide)
+    if not known:
         return "no effect has an interval"
-    seeds = sorted({effect.n for effect in wide})
-    best, worst = max(wide, key=lambda e: e.mean), min(wide, key=lambda e: e.mean)
+    seeds = sorted({effect.n for effect in known})
+    best, worst = max(known, key=lambda e: e.mean), min(known, key=lambda e: e.mean)
     return (
-        f"n = {', '.join(map(str, seeds))} seeds, {len(wide)} effects at {LEVEL:.0%} together. Supporting: "
+        f"n = {', '.join(map(str, seeds))} seeds, {len(known)} effects at {LEVEL:.0%} together. Supporting: "
         f"{', '.join(support) or 'none'}; contradicting: {', '.join(contradict) or 'none'}. Largest "
         f"{shown(best)}, smallest {shown(worst)}"
     )

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from experiments._contest_records import Result
 
 CLAIM = "Budgeted Broadcast decorrelates a network's units."
-PAPER = "arXiv 2510.01263, abstract: decorrelation; by how much was not recovered"
+PAPER = (
+    "arXiv 2510.01263, abstract: decorrelation; by how much was not recovered; smaller networks and other "
+    "data here"
+)
 SOURCES = (
     "image_classification",
     "spoken_digits",

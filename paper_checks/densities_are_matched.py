@@ -25,6 +25,7 @@ SOURCES = (
     "identification",
     "change_detection",
     "synapses",
+    "language_model",
 )
 OWN_THEORY = True
 

@@ -44,5 +44,8 @@ def check(*, rescaled: bool = True) -> CheckResult:
         observed=float(mean),
         interval=(float(low), float(high)),
         verdict=within(intervals, 0.0, FACTOR),
-        note=f"C over that of full units, mean of {N_UNITS} units, 95 %, fan-out {worst}; by fan-out {each}",
+        note=(
+            f"C over that of full units, mean of {N_UNITS} units of normal weights, 95 %, fan-out {worst}; "
+            f"by fan-out {each}. Any weights have some C: what is judged is that one serves all fan-outs"
+        ),
     )

@@ -1,4 +1,4 @@
-"""Does Hyperflux keep at least the accuracy of iterative magnitude pruning at the same density?
+"""Does Hyperflux keep more accuracy than iterative magnitude pruning at the same density?
 
 Rule: an arm is a rule of pressure (the authors' scheduler, this project's feedback) at a density; its effect
 is the paired difference of test accuracy, after both are at the density exactly, at 95 % for all arms

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 CLAIM = "At moderate density networks under Budgeted Broadcast sometimes exceed their dense counterparts."
 PAPER = (
-    "arXiv 2510.01263, abstract (sometimes exceeding dense baselines) and figure 6; best density 0.5 to 0.7"
+    "arXiv 2510.01263, abstract (sometimes exceeding dense baselines) and figure 6; best density 0.5 to 0.7; "
+    "smaller networks and other data here"
 )
 SOURCES = (
     "image_classification",

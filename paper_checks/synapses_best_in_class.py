@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from experiments._contest_records import Result
 
 CLAIM = "Budgeted Broadcast attains the best F1 and area under precision-recall in synapse detection."
-PAPER = "arXiv 2510.01263, abstract, under its own protocol; network, volume and numbers are not public"
+PAPER = (
+    "arXiv 2510.01263, abstract, under its own protocol; network, volume and numbers are not public; a small "
+    "network here"
+)
 SOURCES = ("synapses",)
 
 METRICS = ("f1", "average_precision")

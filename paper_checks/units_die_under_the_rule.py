@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 CLAIM = "Budgeted Broadcast leaves more units dead than magnitude pruning at the same density."
 PAPER = "this project's caveat on the degree controller of arXiv 2510.01263"
-SOURCES = ("image_classification", "spoken_digits", "identification", "change_detection", "synapses")
+SOURCES = (
+    "image_classification",
+    "spoken_digits",
+    "identification",
+    "change_detection",
+    "synapses",
+    "language_model",
+)
 
 
 def check(*results: Result) -> CheckResult:

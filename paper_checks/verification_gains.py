@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 CLAIM = "Pruned networks under Budgeted Broadcast verify unseen identities better than dense ones."
 PAPER = (
-    "arXiv 2510.01263, face identification: Pareto fronts of top-1 and verification, with regions above dense"
+    "arXiv 2510.01263, face identification: Pareto fronts of top-1 and verification, with regions above "
+    "dense; its data are not public and are replaced by drawn characters"
 )
 SOURCES = ("identification",)
 

@@ -16,10 +16,14 @@ from bbtheory.fit.__main__ import main as fit
 from bbtheory.solve.__main__ import main as solve
 from bbtheory.theory.derivations.__main__ import main as derive
 from docs import __main__ as refresh
+from docs import _verdicts
 from docs._gallery import FOLDER, GALLERY, draw
 from experiments._driver import main as run_experiments
 from figures._driver import main as draw_figures
+from paper_checks import _driver
+from paper_checks._driver import Judged
 from paper_checks._driver import main as judge
+from paper_checks.protocol import CheckResult
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -159,6 +163,31 @@ def test_stale_parts_are_found(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("written") == 3
     assert [path.name for path in folder.iterdir()] == [f"{name}.svg"]
     assert refresh.main(["--check"]) == 0
+
+
+def test_what_cannot_be_judged_is_not_left_out_silently(tmp_path, monkeypatch, capsys):
+    broken = Judged("a_check", None, (), False, "ValueError: x.json must be a JSON record")
+    readme = tmp_path / "README.md"
+    readme.write_text("as it was")
+    monkeypatch.setattr(refresh, "README", readme)
+    monkeypatch.setattr(refresh, "judge_all", lambda: [broken])
+    assert refresh.main([]) == 1
+    assert "a_check could not be judged: ValueError: x.json" in capsys.readouterr().err
+    assert readme.read_text() == "as it was"
+
+
+def test_words_of_records_do_not_become_markup():
+    hostile = "<script>x</script> a|b\n| c | d |\n[e](javascript:x) ![f](http://example.org/f.png) *g*"
+    result = CheckResult(hostile, hostile, hostile, "**" + hostile, (0.0, 1.0), "refuted", hostile)
+    judged = [Judged("a_check", result, ("walk/cpu/0.json",), own, None) for own in (False, True)]
+    judged.append(Judged("broken", None, (), False, hostile))
+    for text in (_verdicts.full_page(judged), _verdicts.short_tables(judged), _driver._markdown(judged)):
+        assert "<script" not in text
+        assert "](javascript" not in text
+        assert "](http" not in text
+        assert "\n| c" not in text
+        rows = [re.findall(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
+        assert {len(row) for row in rows} <= {4, 5, 8}
 
 
 # the site
