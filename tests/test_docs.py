@@ -12,6 +12,8 @@ import matplotlib
 import pytest
 
 import chromium
+from bbtheory import archive
+from bbtheory.catalog import Catalog
 from bbtheory.fit.__main__ import main as fit
 from bbtheory.solve.__main__ import main as solve
 from bbtheory.theory.derivations.__main__ import main as derive
@@ -163,6 +165,62 @@ def test_stale_parts_are_found(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("written") == 3
     assert [path.name for path in folder.iterdir()] == [f"{name}.svg"]
     assert refresh.main(["--check"]) == 0
+
+
+def result_of(name):
+    found = archive.best(archive.RESULTS, name, Catalog("experiments").load(name))
+    assert found is not None
+    return found.result
+
+
+def numbers_in_words():
+    """Yield what pages say of records in words written by hand, and the pages that say it."""
+    contests = README, ROOT / "docs" / "evidence.md"
+    for task, method, rival, sign, digits in (
+        ("image_classification", "bb_in", "magnitude", -1, 3),
+        ("language_model", "bb_in", "random", 1, 2),
+        ("language_model", "bb_in", "rigl", 1, 2),
+    ):
+        (c,) = (
+            c
+            for c in result_of(task).claims
+            if (c.claim, c.method, c.wanted, c.against) == ("tail gain", method, 0.1, rival)
+        )
+        low, high = sorted((sign * c.low, sign * c.high))
+        yield f"{sign * c.effect:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]", contests
+    perplexity = {(r.method, r.wanted): r for r in result_of("language_model").metrics if r.role == "main"}
+    random, rigl = (perplexity[method, 0.5] for method in ("random", "rigl"))
+    yield f"higher by {random.less_dense:.1f} and {rigl.less_dense:.1f}", contests
+    rows = {(r.case, r.peer): r for r in result_of("bench_training_overhead").rows}
+    wide = "4 layers of width 1024, batch 256"
+    step = rows[f"{wide}, step", "dense step"]
+    plain = rows[f"{wide}, step", "weights times mask in forward, EMA"]
+    refresh, both = (
+        rows[f"{wide}, refresh{end}", "10 dense steps"].ratio for end in ("", " of both actuators")
+    )
+    lenet = rows["LeNet-300-100, batch 128, step", "dense step"]
+    scale = (ROOT / "docs" / "scale.md",)
+    yield f"{1 / step.ratio - 1:.0%}".replace("%", " %") + " over dense", (*scale, README)
+    yield f"in forward: {plain.ratio / step.ratio - 1:.0%}); LeNet".replace("%", " %"), scale
+    yield f"LeNet-300-100 {1 / lenet.ratio - 1:.0%}".replace("%", " %"), scale
+    yield f"{1 / refresh:.1%} more".replace("%", " %"), (*scale, README)
+    yield f"SP-in and SP-out together {1 / both:.0%}".replace("%", " %"), scale
+    silent = {(r.actuator, r.wanted, r.silent_below): r for r in result_of("silent_units").rows}
+    train = (ROOT / "docs" / "train.md",)
+    out, kept = silent["bb_out", 0.1, 0.0], silent["bb_out", 0.1, 0.01]
+    yield f"SP-out ends at chance, {out.accuracy:.2f};", train
+    yield f"at {kept.accuracy:.2f} [{kept.low:.2f}, {kept.high:.2f}]", train
+    own, more = (silent["bb_in", 0.1, below].accuracy for below in (0.0, 0.01))
+    yield f"SP-in at {own:.2f} and {more:.2f}", train
+    lenets = {(r.method, r.wanted): r.accuracy for r in result_of("lenet_density").rows}
+    yield f"random masks {lenets['random', 0.1]:.2f}, gradual magnitude {lenets['magnitude', 0.1]:.2f}", train
+
+
+def test_numbers_in_words_are_those_of_the_records():
+    for said, pages in numbers_in_words():
+        for page in pages:
+            text = " ".join(page.read_text(encoding="utf-8").split())
+            assert said in text, f"{page.name} must say {said!r}"
 
 
 def test_what_cannot_be_judged_is_not_left_out_silently(tmp_path, monkeypatch, capsys):
