@@ -71,6 +71,9 @@ def test_one_effect_keeps_its_interval():
     effect = Effect("arm", "rival", 5, 1.0, 0.5, 1.5)
     (same,) = together([effect])
     assert (same.low, same.high) == pytest.approx((0.5, 1.5), rel=1e-12)
+    first, _ = together([effect, dataclasses.replace(effect, arm="other")])
+    # Student's at 97.5 % over that at 95 %, two-sided, 4 degrees of freedom, from a table
+    assert (first.high - 1.0) / 0.5 == pytest.approx(3.4954 / 2.7764, rel=1e-4)
     (unknown,) = together([dataclasses.replace(effect, low=math.nan)])
     assert math.isnan(unknown.low + unknown.high)
 
