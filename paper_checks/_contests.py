@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,15 @@ from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED, CheckResult
 if TYPE_CHECKING:
     from experiments._contest_records import Result
 
+# every contest: a claim about tasks in general is judged over all of them
+TASKS: tuple[str, ...] = (
+    "image_classification",
+    "spoken_digits",
+    "identification",
+    "change_detection",
+    "synapses",
+    "language_model",
+)
 PUBLISHED = ("bb_in", "bb_out", "bb_both")  # of the paper; other forms of the rule are this project's
 LEVEL = 0.95
 MOST = 0.5  # share of the arms that must support a claim about all of them
@@ -38,6 +47,12 @@ class Effect:
     mean: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, arm: str, against: str, n: int, row: Any, name: str, sign: float = 1.0) -> Effect:
+        """Return a number of a row as an effect, with its interval; ``sign`` -1 where lower is better."""
+        mean, *ends = (sign * getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+        return cls(arm, against, n, mean, *ends[:: int(sign)])
 
 
 def together(effects: Iterable[Effect], level: float = LEVEL) -> list[Effect]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from paper_checks._contests import effects_of, in_general
+from paper_checks._contests import TASKS, effects_of, in_general
 from paper_checks.protocol import CheckResult
 
 if TYPE_CHECKING:
@@ -18,14 +18,7 @@ PAPER = (
     "arXiv 2510.01263, abstract: decorrelation; by how much was not recovered; smaller networks and other "
     "data here"
 )
-SOURCES = (
-    "image_classification",
-    "spoken_digits",
-    "identification",
-    "change_detection",
-    "synapses",
-    "language_model",
-)
+SOURCES = TASKS
 
 
 def check(*results: Result) -> CheckResult:

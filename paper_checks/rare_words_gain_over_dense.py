@@ -34,26 +34,19 @@ def check(contest: Result, ablation: actuator_ablation.Result) -> CheckResult:
     """Count the arms below and above the dense perplexity on rare words."""
     seeds = {(row.method, row.wanted): row.n for row in contest.rows}
     effects = [
-        Effect(
+        Effect.of(
             f"{row.method} at {row.wanted:g} (contest)",
             "dense",
             seeds[row.method, row.wanted],
-            -row.less_dense,
-            -row.less_dense_high,
-            -row.less_dense_low,
+            row,
+            "less_dense",
+            sign=-1.0,
         )
         for row in contest.metrics
         if row.role == "tail" and row.method in PUBLISHED
     ]
     effects += [
-        Effect(
-            f"{row.method} at {row.wanted:g} (ablation)",
-            "dense",
-            row.n,
-            -row.less_dense,
-            -row.less_dense_high,
-            -row.less_dense_low,
-        )
+        Effect.of(f"{row.method} at {row.wanted:g} (ablation)", "dense", row.n, row, "less_dense", sign=-1.0)
         for row in ablation.rows
         if row.method in PUBLISHED
     ]

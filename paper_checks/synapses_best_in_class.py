@@ -34,9 +34,8 @@ def check(result: Result) -> CheckResult:
     for row in result.metrics:
         if row.metric in METRICS and row.method in PUBLISHED:
             arm, n = f"{row.method} at {row.wanted:g}", seeds[row.method, row.wanted]
-            found = {
-                "dense": (row.less_dense, row.less_dense_low, row.less_dense_high),
-                "magnitude": (row.less_magnitude, row.less_magnitude_low, row.less_magnitude_high),
-            }
-            effects += [Effect(arm, f"{rival} in {row.metric}", n, *found[rival]) for rival in found]
+            effects += [
+                Effect.of(arm, f"{rival} in {row.metric}", n, row, f"less_{rival}")
+                for rival in ("dense", "magnitude")
+            ]
     return judge(CLAIM, PAPER, effects)

@@ -32,9 +32,6 @@ def check(result: Result) -> CheckResult:
     effects = []
     for row in result.metrics:
         if row.metric in SIGNS and row.method in PUBLISHED:
-            sign = SIGNS[row.metric]
-            low, high = sorted((sign * row.less_dense_low, sign * row.less_dense_high))
-            n = seeds[row.method, row.wanted]
-            arm = f"{row.method} at {row.wanted:g}"
-            effects.append(Effect(arm, f"dense in {row.metric}", n, sign * row.less_dense, low, high))
+            arm, n = f"{row.method} at {row.wanted:g}", seeds[row.method, row.wanted]
+            effects.append(Effect.of(arm, f"dense in {row.metric}", n, row, "less_dense", SIGNS[row.metric]))
     return judge(CLAIM, PAPER, effects)

@@ -22,6 +22,7 @@ from experiments import (
 from experiments import one_shot_language_model as one_shot
 from experiments._contest_records import Claim, MetricRow, Result, Row
 from experiments._timing import Row as Timed
+from paper_checks._contests import TASKS as CONTESTS
 from paper_checks._contests import Effect, in_general, judge, sides, together
 from paper_checks.line_emerges_in_trained_layers import proportion_interval
 from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED
@@ -106,6 +107,14 @@ def test_rules_of_arms(means, exists, general):
     effects = [Effect(f"task {i}", "rival", 5, m, m - 0.1, m + 0.1) for i, m in enumerate(means)]
     assert judge("claim", "source", effects).verdict == exists
     assert in_general("claim", "source", effects).verdict == general
+
+
+def test_claims_in_general_are_judged_over_every_contest():
+    tuned = {name.removeprefix("tune_") for name in Catalog("experiments").names if name.startswith("tune_")}
+    assert set(CONTESTS) == tuned
+    for name in ("entropy_rises", "correlation_falls", "sometimes_exceeds_dense", "units_die_under_the_rule"):
+        assert CHECKS.load(name).SOURCES == CONTESTS
+    assert set(CONTESTS) < set(CHECKS.load("densities_are_matched").SOURCES)
 
 
 # contests
