@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import pytest
@@ -18,7 +19,7 @@ from bbtheory.fit.__main__ import main as fit
 from bbtheory.solve.__main__ import main as solve
 from bbtheory.theory.derivations.__main__ import main as derive
 from docs import __main__ as refresh
-from docs import _verdicts
+from docs import _gallery, _verdicts
 from docs._gallery import FOLDER, GALLERY, draw
 from experiments._driver import main as run_experiments
 from figures._driver import main as draw_figures
@@ -165,6 +166,15 @@ def test_stale_parts_are_found(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("written") == 3
     assert [path.name for path in folder.iterdir()] == [f"{name}.svg"]
     assert refresh.main(["--check"]) == 0
+
+
+def test_one_caption_tells_one_n(monkeypatch):
+    assert _gallery.n_seeds("tail_gains") == 5
+    seeds = iter(range(1, 10))
+    found = SimpleNamespace(best=lambda *a: SimpleNamespace(seeds=range(next(seeds))), RESULTS=None)
+    monkeypatch.setattr(_gallery, "archive", found)
+    with pytest.raises(RuntimeError, match=r"one caption cannot tell the n of records with \[1, 2, "):
+        _gallery.n_seeds("tail_gains")
 
 
 def result_of(name):
