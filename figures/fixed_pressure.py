@@ -125,7 +125,11 @@ def _shade(axes: Axes, breaks: np.ndarray) -> str:
         return "Three lines could not be fitted: no regions."
     first, last = np.exp(logs[known].mean(axis=0))
     axes.axhspan(last, first, color="0.92", lw=0, zorder=0)
-    for height, name in ((np.sqrt(first), "1"), (np.sqrt(first * last), "2: power law"), (0.75 * last, "3")):
+    for height, name in (
+        (np.sqrt(first), "1"),
+        (np.sqrt(first * last), "2: a power law, it is claimed"),
+        (0.75 * last, "3"),
+    ):
         axes.text(
             0.98, height, name, transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=8
         )

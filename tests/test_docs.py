@@ -198,9 +198,31 @@ def numbers_in_words():
         )
         low, high = sorted((sign * c.low, sign * c.high))
         yield f"{sign * c.effect:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]", contests
-    perplexity = {(r.method, r.wanted): r for r in result_of("language_model").metrics if r.role == "main"}
-    random, rigl = (perplexity[method, 0.5] for method in ("random", "rigl"))
-    yield f"higher by {random.less_dense:.1f} and {rigl.less_dense:.1f}", contests
+    text = [row for row in result_of("language_model").metrics if row.role == "main"]
+    masked = sorted(row.mean for row in text if row.method in ("random", "rigl"))
+    others = sorted(row.mean for row in text if row.method not in ("random", "rigl", "dense"))
+    (dense,) = (row.mean for row in text if row.method == "dense")
+    yield (
+        (
+            f"{masked[0]:.1f} to {masked[-1]:.1f} under random masks and RigL, {dense:.1f} dense, "
+            f"{others[0]:.1f} to {others[-1]:.1f} under all others"
+        ),
+        contests,
+    )
+    target = {(row.method, row.wanted): row for row in result_of("target_density").rows}
+    worst = max(row.worst for (method, _), row in target.items() if method == "feedback")
+    yield f"within {100 * worst:.1f} % of densities of 10 to 0.5 %", (README,)
+    for method in ("feedback", "magnitude"):
+        row = target[method, 0.005]
+        low, high = 100 * row.low, 100 * row.high
+        yield f"{100 * row.accuracy:.1f} % [{low:.1f}, {high:.1f}]", (README,)
+    law = [result_of("pruning_law_lenet").row(name) for name in ("magnitude", "taylor", "hyperflux")]
+    n_law, n_curves = sum(row.n_power_law for row in law), sum(row.n for row in law)
+    assert n_law == 0
+    assert sum(row.n_curved for row in law) == n_curves
+    yield f"of {n_curves} curves of magnitude, Taylor and Hyperflux", (README,)
+    squares = sorted(row.r_squared for row in law)
+    yield f"R² is {squares[0]:.3f} to {squares[-1]:.3f}", (README,)
     rows = {(r.case, r.peer): r for r in result_of("bench_training_overhead").rows}
     wide = "4 layers of width 1024, batch 256"
     step = rows[f"{wide}, step", "dense step"]

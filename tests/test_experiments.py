@@ -77,12 +77,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> archive.Archived:
     return record(results, "walk")
 
 
-# every real experiment; all tunings run the same code on contests that are run here themselves
+# every real experiment; tunings run the same code on contests that are run here themselves, and benches are slow
+# to compile what they time
 
+FEW = {"tune_": "tune_image_classification", "bench_": "bench_theory"}
 RUN = [
-    pytest.param(
-        n, marks=pytest.mark.slow if n.startswith("tune_") and n != "tune_image_classification" else ()
-    )
+    pytest.param(n, marks=pytest.mark.slow if any(n.startswith(p) and n != FEW[p] for p in FEW) else ())
     for n in REAL
 ]
 

@@ -117,6 +117,12 @@ def test_rules_on_curves(name, verdict, result):
     assert CHECKS.load(name).check(result).verdict == verdict
 
 
+def test_the_region_that_decides_is_the_one_shown():
+    found = CHECKS.load("regions_end_where_they_are_set").check(law(last=0.02))
+    assert (found.predicted, found.observed) == (0.005, 0.02)
+    assert found.interval == pytest.approx((0.0198, 0.0202))
+
+
 def fitted(half: float = 0.02, n: int = 5, **exponents: float):
     """Return a result with these exponents, 1 elsewhere, and growth of the survivors that explains them."""
     rows = []
