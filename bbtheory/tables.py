@@ -1,4 +1,4 @@
-"""CSV in and out, and plain text tables for people; errors name the file, the line and the column."""
+"""CSV in and out, and tables for people, plain or as Markdown; errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -142,3 +142,15 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         return "  ".join(padded).rstrip()
 
     return "\n".join([line(header), *(line(r) for r in text)])
+
+
+def format_markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of Markdown as a table; cells of other origin are for `escape_markdown` first."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def escape_markdown(text: str) -> str:
+    """Return text on one line that Markdown shows as it is: without tags, emphasis or links of its own."""
+    # < begins a tag and * emphasis; ]( is what makes a link of brackets, which intervals have too
+    return " ".join(text.split()).replace("<", "&lt;").replace("*", "\\*").replace("](", "]\\(")

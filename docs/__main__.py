@@ -28,9 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _body(args: argparse.Namespace) -> int:
-    made: dict[Path, bytes] = {README: filled(README.read_text(encoding="utf-8"), generated()).encode()}
-    with tempfile.TemporaryDirectory() as folder:
-        made |= {FOLDER / f"{shown.name}.svg": draw(shown.name, Path(folder)) for shown in GALLERY}
+    try:
+        made: dict[Path, bytes] = {README: filled(README.read_text(encoding="utf-8"), generated()).encode()}
+        with tempfile.TemporaryDirectory() as folder:
+            made |= {FOLDER / f"{shown.name}.svg": draw(shown.name, Path(folder)) for shown in GALLERY}
+    except RuntimeError as error:
+        print(f"python -m docs: {error}; nothing is written", file=sys.stderr)
+        return cli.FAILED
     kept = {path: path.read_bytes() for path in [README, *FOLDER.glob("*")]}
     stale = sorted(path for path in made.keys() | kept.keys() if made.get(path) != kept.get(path))
     for path in stale:
@@ -48,6 +52,9 @@ def _body(args: argparse.Namespace) -> int:
 def generated() -> dict[str, str]:
     """Return what stands between the README's markers, by marker."""
     checks = judge_all()
+    for each in checks:
+        if each.error:  # its row must not be missed without a word
+            raise RuntimeError(f"{each.name} could not be judged: {each.error}")
     return {"gallery": captions("docs/gallery", checks), "verdicts": short_tables(checks)}
 
 

@@ -112,17 +112,16 @@ def _mathml(found: re.Match[str]) -> str:
 
 
 def _figure(note: dict[str, Any]) -> str:
+    from bbtheory.tables import escape_markdown
+
     picture, numbers = note["files"]
+    caption, paper = (escape_markdown(note[part]) for part in ("caption", "paper"))
     made = [f"`results/{source['record']}`" for source in note["sources"]] or ["theory alone"]
     return "\n\n".join(
         [
             f"## {note['title']}",
             f"![{note['title']}](figures/{picture})",
-            _text(note["caption"]),
-            f"{_text(note['paper'])}. Drawn from {', '.join(made)}. [Numbers (CSV)](figures/{numbers})",
+            caption,
+            f"{paper}. Drawn from {', '.join(made)}. [Numbers (CSV)](figures/{numbers})",
         ]
     )
-
-
-def _text(words: str) -> str:
-    return words.replace("<", "&lt;").replace("*", "\\*")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bbtheory.catalog import Catalog
+from bbtheory.tables import escape_markdown, format_markdown
 
 # in the order of the reference: package, and what it is called there
 PACKAGES = {
@@ -72,11 +73,11 @@ def _start() -> str:
 
 def _overview(package: str) -> str:
     catalog = Catalog(package)
-    lines = [f"# {PACKAGES[package]}", "", f"Modules of `{package}`.", "", "| module | what it is | names |"]
-    lines.append("| --- | --- | --- |")
+    rows = []
     for name in modules(package):
         public = sorted(each for each in catalog.defined(name) if not each.startswith("_"))
         names = " ".join(f"`{each}`" for each in public if not each.isupper())
-        summary = catalog.summary(name).replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
-        lines.append(f"| [{name}]({name}.md) | {summary} | {names} |")
-    return "\n".join(lines) + "\n"
+        summary = escape_markdown(catalog.summary(name))
+        rows.append([f"[{name}]({name}.md)", summary, names])
+    table = format_markdown(["module", "what it is", "names"], rows)
+    return f"# {PACKAGES[package]}\n\nModules of `{package}`.\n\n{table}\n"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bbtheory import archive
 from bbtheory.catalog import Catalog
+from bbtheory.tables import escape_markdown, format_markdown
 from paper_checks._driver import Judged, judge
 from paper_checks.protocol import VERDICTS
 
@@ -26,9 +27,10 @@ def short_tables(checks: Sequence[Judged]) -> str:
     waiting = [f"`{each.name}`" for each in checks if _waits(each)]
     if waiting:
         parts.append(_folded(f"{len(waiting)} more wait for a record", ", ".join(waiting)))
-    for title, own in (("Claims of the papers", False), ("This package's own theory", True)):
+    for title, own in (("Claims of the papers and about them", False), ("This package's own theory", True)):
         chosen = [each for each in judged if each.own_theory == own]
-        table = _markdown([title, "predicted", "observed", "verdict"], [_short(each) for each in chosen])
+        header = [title, "predicted", "observed", "verdict"]
+        table = format_markdown(header, [_short(each) for each in chosen])
         parts.append(_folded(f"{title}: {_counted(chosen)}", table) if own else table)
     return "\n\n".join(parts)
 
@@ -36,27 +38,27 @@ def short_tables(checks: Sequence[Judged]) -> str:
 def full_page(checks: Sequence[Judged]) -> str:
     """Return a section per claim: what was claimed, predicted and seen, and the reason of the verdict."""
     overview = [
-        [f"[{each.name}](#{each.name})", each.result.claim, f"**{each.result.verdict}**"]
+        [f"[{each.name}](#{each.name})", escape_markdown(each.result.claim), f"**{each.result.verdict}**"]
         for each in checks
         if each.result is not None
     ]
-    parts = [_markdown(["check", "claim", "verdict"], overview)]
+    parts = [format_markdown(["check", "claim", "verdict"], overview)]
     for each in checks:
         if each.result is None:
-            parts += [f"## {each.name}", f"Could not run: {each.error}"]
+            parts += [f"## {each.name}", f"Could not run: {escape_markdown(each.error or '')}"]
             continue
         r = each.result
         records = ", ".join(f"`results/{record}`" for record in each.records) or "none"
         said = [
-            ("where it stands", _escaped(r.source) + (" (own theory)" if each.own_theory else "")),
-            ("predicted", _escaped(_number(r.predicted))),
-            ("observed", _escaped(_observed(each))),
+            ("where it stands", escape_markdown(r.source) + (" (own theory)" if each.own_theory else "")),
+            ("predicted", escape_markdown(_number(r.predicted))),
+            ("observed", escape_markdown(_observed(each))),
             ("verdict", f"**{r.verdict}**"),
-            ("why", _escaped(r.note)),
+            ("why", escape_markdown(r.note)),
             ("records", records),
             ("again", f"`python -m paper_checks {each.name}`"),
         ]
-        parts += [f"## {each.name}", f"> {_escaped(r.claim)}"]
+        parts += [f"## {each.name}", f"> {escape_markdown(r.claim)}"]
         parts.append("\n".join(f"- {what}: {how}" for what, how in said))
     return "\n\n".join(parts) + "\n"
 
@@ -76,8 +78,9 @@ def _waits(each: Judged) -> bool:
 
 def _short(each: Judged) -> list[str]:
     assert each.result is not None
-    claim = f"{each.result.claim} [`{each.name}`](paper_checks/{each.name}.py)"
-    return [claim, _number(each.result.predicted), _observed(each), f"**{each.result.verdict}**"]
+    claim = f"{escape_markdown(each.result.claim)} [`{each.name}`](paper_checks/{each.name}.py)"
+    seen = map(escape_markdown, (_number(each.result.predicted), _observed(each)))
+    return [claim, *seen, f"**{each.result.verdict}**"]
 
 
 def _observed(each: Judged) -> str:
@@ -96,17 +99,3 @@ def _number(value: float | str | None, keep: str = "") -> str:
     if isinstance(value, str):
         return value
     return f"{value:{keep if value else ''}.{_DIGITS}g}".removesuffix(".")
-
-
-def _markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return text if text.startswith("**") else _escaped(text).replace("|", "\\|")
-
-
-def _escaped(text: str) -> str:
-    # outside code < begins a tag, and * may begin emphasis that was not meant
-    return text.replace("<", "&lt;").replace("*", "\\*")

@@ -39,7 +39,8 @@ def draw(figure: Drawing, result: Result) -> str:
         figure.set_size_inches(7.0, 2.0)
         say(
             figure.subplots(),
-            "this record keeps no squares of what networks found: run change_detection anew",
+            "this record keeps no squares of what networks found:\n"
+            "python -m experiments change_detection --force",
         )
         return f"Nothing to show: the record, {n}, was made before squares were kept."
     densities = sorted(

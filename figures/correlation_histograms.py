@@ -28,14 +28,15 @@ def draw(figure: Drawing, *results: Result | None) -> str:
     if all(result is None or result.pairs is None for result in results):
         figure.set_size_inches(7.0, 2.0)
         say(
-            figure.subplots(), "the records keep means, no histograms:\nrun an experiment on a real task anew"
+            figure.subplots(),
+            "the records keep means, no histograms:\npython -m experiments NAME --force, of a real task",
         )
         return f"Nothing to show: the records, {all_seeds(results)}, were made before histograms were kept."
     told: dict[str, None] = {}
     for axes, source, result in panels_of_tasks(figure, SOURCES, results):
         if result.pairs is None:
             axes.set_title("")
-            say(axes, f"the record of {source} keeps means,\nno histograms: run it anew")
+            say(axes, f"the record of {source} keeps means,\nno histograms: run it with --force")
             continue
         lowest = min(row.wanted for row in result.rows)
         series = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,15 @@ from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED, CheckResult
 if TYPE_CHECKING:
     from experiments._contest_records import Result
 
+# every contest: a claim about tasks in general is judged over all of them
+TASKS: tuple[str, ...] = (
+    "image_classification",
+    "spoken_digits",
+    "identification",
+    "change_detection",
+    "synapses",
+    "language_model",
+)
 PUBLISHED = ("bb_in", "bb_out", "bb_both")  # of the paper; other forms of the rule are this project's
 LEVEL = 0.95
 MOST = 0.5  # share of the arms that must support a claim about all of them
@@ -39,21 +48,35 @@ class Effect:
     low: float
     high: float
 
+    @classmethod
+    def of(cls, arm: str, against: str, n: int, row: Any, name: str, sign: float = 1.0) -> Effect:
+        """Return a number of a row as an effect, with its interval; ``sign`` -1 where lower is better."""
+        mean, *ends = (sign * getattr(row, f"{name}{end}") for end in ("", "_low", "_high"))
+        return cls(arm, against, n, mean, *ends[:: int(sign)])
+
 
 def together(effects: Iterable[Effect], level: float = LEVEL) -> list[Effect]:
-    """Return the effects that have an interval, widened to hold together at a level."""
+    """Return the effects, their intervals widened to hold together at a level; those that are NaN stay so.
+
+    An effect without an interval (a network that broke down, or one seed) keeps its arm from supporting.
+    """
     from scipy.special import stdtrit
 
-    known = [effect for effect in effects if math.isfinite(effect.low + effect.high)]
-    each = (1.0 - level) / max(len(known), 1)
+    effects = list(effects)
+    each = (1.0 - level) / max(len(_known(effects)), 1)
     wide = []
-    for effect in known:
+    for effect in effects:
         was, now = (stdtrit(effect.n - 1, 1.0 - 0.5 * miss) for miss in (1.0 - _RECORDED, each))
         half = 0.5 * (effect.high - effect.low) * float(now / was)
         wide.append(
             Effect(effect.arm, effect.against, effect.n, effect.mean, effect.mean - half, effect.mean + half)
         )
     return wide
+
+
+def _known(effects: Iterable[Effect]) -> list[Effect]:
+    """Return the effects that have an interval."""
+    return [effect for effect in effects if math.isfinite(effect.low + effect.high)]
 
 
 def sides(effects: Sequence[Effect]) -> tuple[list[str], list[str], list[str]]:
@@ -118,12 +141,13 @@ def judge(
 
 def told(wide: Sequence[Effect], support: Sequence[str], contradict: Sequence[str]) -> str:
     """Say how many effects stand behind a verdict, which arms decide, and the largest and smallest effect."""
-    if not wide:
+    known = _known(wide)
+    if not known:
         return "no effect has an interval"
-    seeds = sorted({effect.n for effect in wide})
-    best, worst = max(wide, key=lambda e: e.mean), min(wide, key=lambda e: e.mean)
+    seeds = sorted({effect.n for effect in known})
+    best, worst = max(known, key=lambda e: e.mean), min(known, key=lambda e: e.mean)
     return (
-        f"n = {', '.join(map(str, seeds))} seeds, {len(wide)} effects at {LEVEL:.0%} together. Supporting: "
+        f"n = {', '.join(map(str, seeds))} seeds, {len(known)} effects at {LEVEL:.0%} together. Supporting: "
         f"{', '.join(support) or 'none'}; contradicting: {', '.join(contradict) or 'none'}. Largest "
         f"{shown(best)}, smallest {shown(worst)}"
     )

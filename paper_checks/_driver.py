@@ -16,7 +16,7 @@ from bbtheory.archive import Archived
 from bbtheory.catalog import Catalog
 from bbtheory.records import SCHEMA
 from bbtheory.storage import atomic
-from bbtheory.tables import format_table
+from bbtheory.tables import escape_markdown, format_markdown, format_table
 from paper_checks.protocol import REFUTED, UNDECIDED, CheckResult
 
 
@@ -152,9 +152,9 @@ def _table(judged: Sequence[Judged]) -> str:
 def _markdown(judged: Sequence[Judged]) -> str:
     rows = []
     for each in judged:
-        name, verdict, predicted, observed, records, note = _cells(each)
+        name, verdict, *cells = _cells(each)
         claim = f"{each.result.claim} ({each.result.source})" if each.result else name
+        claim, predicted, observed, records, note = map(escape_markdown, (claim, *cells))
         rows.append([f"`{name}`", claim, predicted, observed, f"**{verdict}**", note, records])
     header = ["check", "claim", "predicted", "observed", "verdict", "why", "records"]
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return format_markdown(header, rows) + "\n"

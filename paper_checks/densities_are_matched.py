@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from paper_checks._contests import TASKS
 from paper_checks.protocol import CONFIRMED, REFUTED, CheckResult
 
 if TYPE_CHECKING:
@@ -17,15 +18,7 @@ if TYPE_CHECKING:
 
 CLAIM = "Methods are compared at densities matched to within one link of every layer."
 PAPER = "this project's promise; how the comparisons of arXiv 2510.01263 were matched is not public"
-SOURCES = (
-    "actuator_ablation",
-    "lenet_density",
-    "image_classification",
-    "spoken_digits",
-    "identification",
-    "change_detection",
-    "synapses",
-)
+SOURCES = ("actuator_ablation", "lenet_density", *TASKS)
 OWN_THEORY = True
 
 ONE_LINK = 1.0
@@ -35,7 +28,7 @@ def check(ablation: actuator_ablation.Result, lenet: lenet_density.Result, *cont
     """Take the largest gap of all."""
     gaps = {"actuator_ablation": max(row.worst_gap for row in ablation.rows if math.isfinite(row.worst_gap))}
     gaps["lenet_density"] = lenet.worst_gap
-    gaps |= {name: found.worst_gap for name, found in zip(SOURCES[2:], contests, strict=True)}
+    gaps |= {name: found.worst_gap for name, found in zip(TASKS, contests, strict=True)}
     worst = max(gaps.values())
     each = ", ".join(f"{name} {gap:.2f}" for name, gap in gaps.items())
     return CheckResult(

@@ -1,8 +1,8 @@
 """Is the density at small pressures an artefact of Adam's eps only while a run has not converged?
 
 Rule: the difference in density between the default eps of 1e-8 and 1e-12. Confirmed if early in training some
-95 % interval of it lies above 1 % of density, and at the end every one lies within 1 %; refuted if at the end
-one lies wholly outside where idle weights are gone (less than 1 % left); undecided otherwise.
+95 % interval of it lies above 0.01, and at the end every one lies within 0.01; refuted if at the end one lies
+wholly outside where idle weights are gone (less than 1 % left); undecided otherwise.
 """
 
 from __future__ import annotations

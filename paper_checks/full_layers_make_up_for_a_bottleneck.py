@@ -1,9 +1,10 @@
 """Can the last layer do with fewer weights when the layers before it stay full?
 
-Rule: for each pressure on all layers, the arm in which the last layer alone is pruned is taken at the nearest
-number of weights of that layer that is not larger. Confirmed if at some pressure its accuracy is higher, the
-95 % intervals apart, and at none lower; refuted if at some it is lower and at none higher; undecided
-otherwise.
+Rule: for each pressure on all layers, the arm in which the last layer alone is pruned is taken at the two
+numbers of weights of that layer nearest to this one's, one not larger and one not smaller, for a comparison
+may not favour what it shows. It is higher if it is so with no more weights, and lower if with no fewer, the
+95 % intervals apart. Confirmed if at some pressure its accuracy is higher and at none lower; refuted if at
+some it is lower and at none higher; undecided otherwise.
 """
 
 from __future__ import annotations
@@ -28,14 +29,17 @@ def check(result: Result) -> CheckResult:
     higher, lower, shown = 0, 0, []
     for row in (row for row in result.rows if row.arm == "all_layers" and row.fc3_weights > 0):
         fewer = [other for other in alone if 0 < other.fc3_weights <= row.fc3_weights]
+        more = [other for other in alone if other.fc3_weights >= row.fc3_weights]
+        near = []
         if fewer:
-            other = max(fewer, key=lambda o: o.fc3_weights)
-            higher += other.low > row.high
-            lower += other.high < row.low
-            shown.append(
-                f"{other.accuracy:.3f} with {other.fc3_weights:.0f} against {row.accuracy:.3f} with "
-                f"{row.fc3_weights:.0f}"
-            )
+            near.append(max(fewer, key=lambda o: o.fc3_weights))
+            higher += near[-1].low > row.high
+        if more:
+            near.append(min(more, key=lambda o: o.fc3_weights))
+            lower += near[-1].high < row.low
+        if near:
+            each = " and ".join(f"{other.accuracy:.3f} with {other.fc3_weights:.0f}" for other in near)
+            shown.append(f"{each} against {row.accuracy:.3f} with {row.fc3_weights:.0f}")
     verdict = UNDECIDED
     if higher and not lower:
         verdict = CONFIRMED

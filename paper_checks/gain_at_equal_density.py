@@ -33,10 +33,8 @@ def check(*results: Result) -> CheckResult:
         for row in result.metrics:
             if row.role == "main" and row.method in PUBLISHED:
                 sign = -1.0 if row.metric in LOWER_IS_BETTER else 1.0
-                low, high = sorted((sign * row.less_magnitude_low, sign * row.less_magnitude_high))
-                n = seeds[row.method, row.wanted]
-                arm = f"{task} {row.method} at {row.wanted:g}"
-                effects.append(Effect(arm, "magnitude", n, sign * row.less_magnitude, low, high))
+                arm, n = f"{task} {row.method} at {row.wanted:g}", seeds[row.method, row.wanted]
+                effects.append(Effect.of(arm, "magnitude", n, row, "less_magnitude", sign))
     wide = together(effects)
     arms, support, contradict = sides(wide)
     verdict = UNDECIDED

@@ -23,14 +23,7 @@ SOURCES = ("lenet_density",)
 def check(result: Result) -> CheckResult:
     """Count the arms above and below magnitude."""
     effects = [
-        Effect(
-            f"{row.method} at {row.wanted:g}",
-            "magnitude",
-            row.n,
-            row.less_magnitude,
-            row.less_magnitude_low,
-            row.less_magnitude_high,
-        )
+        Effect.of(f"{row.method} at {row.wanted:g}", "magnitude", row.n, row, "less_magnitude")
         for row in result.rows
         if row.method in PUBLISHED
     ]

@@ -1,4 +1,4 @@
-"""Does Hyperflux keep at least the accuracy of iterative magnitude pruning at the same density?
+"""Does Hyperflux keep more accuracy than iterative magnitude pruning at the same density?
 
 Rule: an arm is a rule of pressure (the authors' scheduler, this project's feedback) at a density; its effect
 is the paired difference of test accuracy, after both are at the density exactly, at 95 % for all arms
@@ -26,14 +26,7 @@ SOURCES = ("target_density",)
 def check(result: Result) -> CheckResult:
     """Count the arms above and below magnitude."""
     effects = [
-        Effect(
-            f"{row.method} at {row.wanted:g}",
-            "magnitude",
-            row.n,
-            row.less_magnitude,
-            row.less_magnitude_low,
-            row.less_magnitude_high,
-        )
+        Effect.of(f"{row.method} at {row.wanted:g}", "magnitude", row.n, row, "less_magnitude")
         for row in result.rows
         if row.method in ("authors", "feedback")
     ]

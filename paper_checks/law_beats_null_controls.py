@@ -24,7 +24,10 @@ CLAIM = (
     "The straight line of density against saliency comes from training under pruning: without it, or with "
     "saliencies that mean nothing, curves are less straight."
 )
-PAPER = "arXiv 2504.05349 v3, implied by a law of effective saliencies; the controls are this project's"
+PAPER = (
+    "arXiv 2504.05349 v3, implied by a law of effective saliencies; the controls are this project's; "
+    "LeNet-300-100 on MNIST here"
+)
 SOURCES = ("pruning_law_lenet", "static_null")
 
 FAMILIES = ("magnitude", "taylor", "hyperflux")

@@ -21,7 +21,7 @@ CLAIM = "The exponent of a family of saliencies is a number that repeats on the 
 PAPER = (
     "authors' later repository on the law of arXiv 2504.05349: LeNet-300-100, 5 % a step, magnitude 1.03 "
     "(largest removed) and 1.72 (mean of the kept), Taylor 0.588; read off their published figures, one run "
-    "each"
+    "each; training between steps is this project's"
 )
 SOURCES = ("pruning_law_lenet",)
 

@@ -33,14 +33,7 @@ def check(images: Result, text: actuator_ablation.Result) -> CheckResult:
         if c.claim == "tail gain" and c.against == "bb_uniform" and c.method in PUBLISHED
     ]
     effects += [
-        Effect(
-            f"text {row.method} at {row.wanted:g}",
-            "bb_uniform",
-            row.n,
-            -row.effect,
-            -row.effect_high,
-            -row.effect_low,
-        )
+        Effect.of(f"text {row.method} at {row.wanted:g}", "bb_uniform", row.n, row, "effect", sign=-1.0)
         for row in text.rows
         if row.method in PUBLISHED and math.isfinite(row.effect)
     ]

@@ -2,7 +2,7 @@
 
 Rule: at each pressure the ratio of our density to theirs; theirs is one run, so the interval is that for one
 more run of ours (95 %). Confirmed if at every pressure it lies within 10 % of 1; refuted if at one it lies
-wholly outside; undecided otherwise.
+wholly outside; undecided otherwise, or without one of their pressures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from paper_checks._intervals import within
-from paper_checks.protocol import UNDECIDED, CheckResult
+from paper_checks.protocol import REFUTED, UNDECIDED, CheckResult
 
 if TYPE_CHECKING:
     from experiments.fixed_pressure_lenet import Result
@@ -40,7 +40,7 @@ def check(result: Result) -> CheckResult:
             )
     verdict = within([(low, high) for _, low, high in ratios.values()], 1 - TOLERANCE, 1 + TOLERANCE)
     if len(ratios) < len(DENSITIES):
-        verdict = UNDECIDED if verdict != "refuted" else verdict
+        verdict = verdict if verdict == REFUTED else UNDECIDED
     worst = max(ratios.values(), key=lambda r: abs(r[0] - 1), default=None)
     each = ", ".join(f"{g:g}: {m:.2f} [{low:.2f}, {high:.2f}]" for g, (m, low, high) in ratios.items())
     drift = max((abs(row.drift) for row in result.rows), default=math.nan)

@@ -3,7 +3,8 @@
 A check is one file ``paper_checks/NAME.py``; discovery does the rest. It holds
 
 its docstring
-    first line: what is judged; then the rule that decides, stated before the data.
+    first line: what is judged; then the rule that decides. A question that the data raised says so, and is
+    not decided by them.
 ``CLAIM``
     the claim in one sentence, as fairly as its authors would put it.
 ``PAPER``

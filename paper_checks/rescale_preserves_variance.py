@@ -43,7 +43,10 @@ def check(*, kept_by: str = "size") -> CheckResult:
         observed=float(mean),
         interval=(float(low), float(high)),
         verdict=within(intervals, 1 - TOLERANCE, 1 + TOLERANCE),
-        note=f"ratio of variances, mean over {N_UNITS} units, 95 %, at density {worst:g}; by density, {each}",
+        note=(
+            f"ratio of variances, mean over {N_UNITS} units of normal weights, 95 %, at density {worst:g}; "
+            f"by density, {each}"
+        ),
     )
 
 

@@ -42,7 +42,8 @@ def check(result: Result) -> CheckResult:
     quietest = result.intervals[churn.argmin(axis=-1)]
     busier = churn[..., 0] / churn.min(axis=-1)
     note = (
-        f"autocorrelation from refresh to refresh at {shortest:g} step(s), over {first.size} populations; "
+        f"least autocorrelation from refresh to refresh at {shortest:g} step(s), then least and largest of "
+        f"{first.size} populations; "
         f"at {longest:g} steps it is {last.min():.2f} to {last.max():.2f}. A short interval costs churn: "
         f"{busier.min():.0f} to {busier.max():.0f} times as many links change per step as at the best one "
         f"({quietest.min():g} to {quietest.max():g} steps)"

@@ -29,13 +29,12 @@ SOURCES = ("silent_units",)
 def check(result: Result) -> CheckResult:
     """Count the arms whose accuracy rises without those links, and those whose accuracy falls."""
     effects = [
-        Effect(
+        Effect.of(
             f"{row.actuator} at {row.wanted:g}",
             f"an average degree below {row.silent_below:g}",
             row.n,
-            row.more,
-            row.more_low,
-            row.more_high,
+            row,
+            "more",
         )
         for row in result.rows
         if row.silent_below > 0

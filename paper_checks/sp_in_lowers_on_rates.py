@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from experiments.actuator_response import Result
 
 CLAIM = "SP-in, masking a unit's weakest incoming weights, lowers its on-rate."
-PAPER = "arXiv 2510.01263, the two actuators; known from its repository's README and summaries"
+PAPER = (
+    "arXiv 2510.01263, the two actuators; known from its repository's README and summaries; small networks "
+    "on a DNF here"
+)
 SOURCES = ("actuator_response",)
 
 ALMOST_ALWAYS = 0.95

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from experiments._contest_records import Result
 
 CLAIM = "Budgeted Broadcast attains the best F1 and area under precision-recall in synapse detection."
-PAPER = "arXiv 2510.01263, abstract, under its own protocol; network, volume and numbers are not public"
+PAPER = (
+    "arXiv 2510.01263, abstract, under its own protocol; network, volume and numbers are not public; a small "
+    "network here"
+)
 SOURCES = ("synapses",)
 
 METRICS = ("f1", "average_precision")
@@ -31,9 +34,8 @@ def check(result: Result) -> CheckResult:
     for row in result.metrics:
         if row.metric in METRICS and row.method in PUBLISHED:
             arm, n = f"{row.method} at {row.wanted:g}", seeds[row.method, row.wanted]
-            found = {
-                "dense": (row.less_dense, row.less_dense_low, row.less_dense_high),
-                "magnitude": (row.less_magnitude, row.less_magnitude_low, row.less_magnitude_high),
-            }
-            effects += [Effect(arm, f"{rival} in {row.metric}", n, *found[rival]) for rival in found]
+            effects += [
+                Effect.of(arm, f"{rival} in {row.metric}", n, row, f"less_{rival}")
+                for rival in ("dense", "magnitude")
+            ]
     return judge(CLAIM, PAPER, effects)

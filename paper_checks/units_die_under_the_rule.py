@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bbtheory.fit.uncertainty import mean_interval
-from paper_checks._contests import PUBLISHED, Effect, judge
+from paper_checks._contests import PUBLISHED, TASKS, Effect, judge
 from paper_checks.protocol import CheckResult
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CLAIM = "Budgeted Broadcast leaves more units dead than magnitude pruning at the same density."
 PAPER = "this project's caveat on the degree controller of arXiv 2510.01263"
-SOURCES = ("image_classification", "spoken_digits", "identification", "change_detection", "synapses")
+SOURCES = TASKS
 
 
 def check(*results: Result) -> CheckResult:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 CLAIM = "Pruned networks under Budgeted Broadcast verify unseen identities better than dense ones."
 PAPER = (
-    "arXiv 2510.01263, face identification: Pareto fronts of top-1 and verification, with regions above dense"
+    "arXiv 2510.01263, face identification: Pareto fronts of top-1 and verification, with regions above "
+    "dense; its data are not public and are replaced by drawn characters"
 )
 SOURCES = ("identification",)
 
@@ -31,9 +32,6 @@ def check(result: Result) -> CheckResult:
     effects = []
     for row in result.metrics:
         if row.metric in SIGNS and row.method in PUBLISHED:
-            sign = SIGNS[row.metric]
-            low, high = sorted((sign * row.less_dense_low, sign * row.less_dense_high))
-            n = seeds[row.method, row.wanted]
-            arm = f"{row.method} at {row.wanted:g}"
-            effects.append(Effect(arm, f"dense in {row.metric}", n, sign * row.less_dense, low, high))
+            arm, n = f"{row.method} at {row.wanted:g}", seeds[row.method, row.wanted]
+            effects.append(Effect.of(arm, f"dense in {row.metric}", n, row, "less_dense", SIGNS[row.metric]))
     return judge(CLAIM, PAPER, effects)

@@ -22,6 +22,7 @@ from experiments import (
 from experiments import one_shot_language_model as one_shot
 from experiments._contest_records import Claim, MetricRow, Result, Row
 from experiments._timing import Row as Timed
+from paper_checks._contests import TASKS as CONTESTS
 from paper_checks._contests import Effect, in_general, judge, sides, together
 from paper_checks.line_emerges_in_trained_layers import proportion_interval
 from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED
@@ -71,7 +72,11 @@ def test_one_effect_keeps_its_interval():
     effect = Effect("arm", "rival", 5, 1.0, 0.5, 1.5)
     (same,) = together([effect])
     assert (same.low, same.high) == pytest.approx((0.5, 1.5), rel=1e-12)
-    assert together([dataclasses.replace(effect, low=math.nan)]) == []
+    first, _ = together([effect, dataclasses.replace(effect, arm="other")])
+    # Student's at 97.5 % over that at 95 %, two-sided, 4 degrees of freedom, from a table
+    assert (first.high - 1.0) / 0.5 == pytest.approx(3.4954 / 2.7764, rel=1e-4)
+    (unknown,) = together([dataclasses.replace(effect, low=math.nan)])
+    assert math.isnan(unknown.low + unknown.high)
 
 
 def test_an_arm_must_beat_all_its_rivals():
@@ -80,6 +85,10 @@ def test_an_arm_must_beat_all_its_rivals():
         [up("a", "x"), up("a", "y"), up("b", "x"), down("b", "y"), down("c", "x")]
     )
     assert (arms, support, contradict) == (["a", "b", "c"], ["a"], ["b", "c"])
+    broken = Effect("a", "z", 5, -math.inf, math.nan, math.nan)
+    found = judge("claim", "source", [up("a", "x"), broken])
+    assert found.verdict == UNDECIDED, "an arm must beat the rival too beside which it broke down"
+    assert found.observed == "0 of 1 arms support, 0 contradict"
 
 
 @pytest.mark.parametrize(
@@ -98,6 +107,14 @@ def test_rules_of_arms(means, exists, general):
     effects = [Effect(f"task {i}", "rival", 5, m, m - 0.1, m + 0.1) for i, m in enumerate(means)]
     assert judge("claim", "source", effects).verdict == exists
     assert in_general("claim", "source", effects).verdict == general
+
+
+def test_claims_in_general_are_judged_over_every_contest():
+    tuned = {name.removeprefix("tune_") for name in Catalog("experiments").names if name.startswith("tune_")}
+    assert set(CONTESTS) == tuned
+    for name in ("entropy_rises", "correlation_falls", "sometimes_exceeds_dense", "units_die_under_the_rule"):
+        assert CHECKS.load(name).SOURCES == CONTESTS
+    assert set(CONTESTS) < set(CHECKS.load("densities_are_matched").SOURCES)
 
 
 # contests
@@ -390,7 +407,7 @@ def test_both_actuators_from_effects_and_interaction():
 
 def test_rule_of_matched_densities():
     def judged(gap=0.5, network=0.5, task=0.5):
-        tasks = [contest()] * 4 + [dataclasses.replace(contest(), worst_gap=task)]
+        tasks = [contest()] * 5 + [dataclasses.replace(contest(), worst_gap=task)]
         return verdict("densities_are_matched", ablation(gap=gap), lenet(gap=network), *tasks)
 
     assert judged() == CONFIRMED
@@ -517,17 +534,25 @@ def test_rule_of_on_rates(expected, effect, half):
 
 
 @pytest.mark.parametrize(
-    ("expected", "effect", "half"),
-    [(CONFIRMED, 1.0, 0.2), (REFUTED, -1.0, 0.2), (UNDECIDED, 1.0, 0.9)],
+    ("expected", "effect", "half", "n"),
+    [
+        (CONFIRMED, 1.0, 0.2, 10),
+        (REFUTED, -1.0, 0.2, 10),
+        (UNDECIDED, 1.0, 0.9, 10),
+        (UNDECIDED, 1.0, 0.2, 5),  # the seeds that made one ask
+        (UNDECIDED, -1.0, 0.2, 5),
+    ],
 )
-def test_rule_of_rare_words_against_dense(expected, effect, half):
+def test_rule_of_rare_words_against_dense(expected, effect, half, n):
     found = contest(effect=effect, half=half, metrics=("wer",))  # lower is better, as perplexity is
     found = dataclasses.replace(
-        found, metrics=tuple(dataclasses.replace(row, role="tail") for row in found.metrics)
+        found,
+        rows=tuple(dataclasses.replace(row, n=n) for row in found.rows),
+        metrics=tuple(dataclasses.replace(row, role="tail") for row in found.metrics),
     )
     text = ablation()
     rows = (
-        dataclasses.replace(row, **around("less_dense", -effect, half)) if row.method != "dense" else row
+        dataclasses.replace(row, n=n, **around("less_dense", -effect, half)) if row.method != "dense" else row
         for row in text.rows
     )
     text = dataclasses.replace(text, rows=tuple(rows))

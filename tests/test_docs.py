@@ -7,19 +7,26 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib
 import pytest
 
 import chromium
+from bbtheory import archive
+from bbtheory.catalog import Catalog
 from bbtheory.fit.__main__ import main as fit
 from bbtheory.solve.__main__ import main as solve
 from bbtheory.theory.derivations.__main__ import main as derive
 from docs import __main__ as refresh
+from docs import _gallery, _verdicts
 from docs._gallery import FOLDER, GALLERY, draw
 from experiments._driver import main as run_experiments
 from figures._driver import main as draw_figures
+from paper_checks import _driver
+from paper_checks._driver import Judged
 from paper_checks._driver import main as judge
+from paper_checks.protocol import CheckResult
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
@@ -159,6 +166,118 @@ def test_stale_parts_are_found(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("written") == 3
     assert [path.name for path in folder.iterdir()] == [f"{name}.svg"]
     assert refresh.main(["--check"]) == 0
+
+
+def test_one_caption_tells_one_n(monkeypatch):
+    assert _gallery.n_seeds("tail_gains") == 5
+    seeds = iter(range(1, 10))
+    found = SimpleNamespace(best=lambda *a: SimpleNamespace(seeds=range(next(seeds))), RESULTS=None)
+    monkeypatch.setattr(_gallery, "archive", found)
+    with pytest.raises(RuntimeError, match=r"one caption cannot tell the n of records with \[1, 2, "):
+        _gallery.n_seeds("tail_gains")
+
+
+def result_of(name):
+    found = archive.best(archive.RESULTS, name, Catalog("experiments").load(name))
+    assert found is not None
+    return found.result
+
+
+def numbers_in_words():
+    """Yield what pages say of records in words written by hand, and the pages that say it."""
+    contests = README, ROOT / "docs" / "evidence.md"
+    for task, method, rival, sign, digits in (
+        ("image_classification", "bb_in", "magnitude", -1, 3),
+        ("language_model", "bb_in", "random", 1, 2),
+        ("language_model", "bb_in", "rigl", 1, 2),
+    ):
+        (c,) = (
+            c
+            for c in result_of(task).claims
+            if (c.claim, c.method, c.wanted, c.against) == ("tail gain", method, 0.1, rival)
+        )
+        low, high = sorted((sign * c.low, sign * c.high))
+        yield f"{sign * c.effect:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]", contests
+    text = [row for row in result_of("language_model").metrics if row.role == "main"]
+    masked = sorted(row.mean for row in text if row.method in ("random", "rigl"))
+    others = sorted(row.mean for row in text if row.method not in ("random", "rigl", "dense"))
+    (dense,) = (row.mean for row in text if row.method == "dense")
+    yield (
+        (
+            f"{masked[0]:.1f} to {masked[-1]:.1f} under random masks and RigL, {dense:.1f} dense, "
+            f"{others[0]:.1f} to {others[-1]:.1f} under all others"
+        ),
+        contests,
+    )
+    target = {(row.method, row.wanted): row for row in result_of("target_density").rows}
+    worst = max(row.worst for (method, _), row in target.items() if method == "feedback")
+    yield f"within {100 * worst:.1f} % of densities of 10 to 0.5 %", (README,)
+    for method in ("feedback", "magnitude"):
+        row = target[method, 0.005]
+        low, high = 100 * row.low, 100 * row.high
+        yield f"{100 * row.accuracy:.1f} % [{low:.1f}, {high:.1f}]", (README,)
+    law = [result_of("pruning_law_lenet").row(name) for name in ("magnitude", "taylor", "hyperflux")]
+    n_law, n_curves = sum(row.n_power_law for row in law), sum(row.n for row in law)
+    assert n_law == 0
+    assert sum(row.n_curved for row in law) == n_curves
+    yield f"of {n_curves} curves of magnitude, Taylor and Hyperflux", (README,)
+    squares = sorted(row.r_squared for row in law)
+    yield f"R² is {squares[0]:.3f} to {squares[-1]:.3f}", (README,)
+    rows = {(r.case, r.peer): r for r in result_of("bench_training_overhead").rows}
+    wide = "4 layers of width 1024, batch 256"
+    step = rows[f"{wide}, step", "dense step"]
+    plain = rows[f"{wide}, step", "weights times mask in forward, EMA"]
+    refresh, both = (
+        rows[f"{wide}, refresh{end}", "10 dense steps"].ratio for end in ("", " of both actuators")
+    )
+    lenet = rows["LeNet-300-100, batch 128, step", "dense step"]
+    scale = (ROOT / "docs" / "scale.md",)
+    yield f"{1 / step.ratio - 1:.0%}".replace("%", " %") + " over dense", (*scale, README)
+    yield f"in forward: {plain.ratio / step.ratio - 1:.0%}); LeNet".replace("%", " %"), scale
+    yield f"LeNet-300-100 {1 / lenet.ratio - 1:.0%}".replace("%", " %"), scale
+    yield f"{1 / refresh:.1%} more".replace("%", " %"), (*scale, README)
+    yield f"SP-in and SP-out together {1 / both:.0%}".replace("%", " %"), scale
+    silent = {(r.actuator, r.wanted, r.silent_below): r for r in result_of("silent_units").rows}
+    train = (ROOT / "docs" / "train.md",)
+    out, kept = silent["bb_out", 0.1, 0.0], silent["bb_out", 0.1, 0.01]
+    yield f"SP-out ends at chance, {out.accuracy:.2f};", train
+    yield f"at {kept.accuracy:.2f} [{kept.low:.2f}, {kept.high:.2f}]", train
+    own, more = (silent["bb_in", 0.1, below].accuracy for below in (0.0, 0.01))
+    yield f"SP-in at {own:.2f} and {more:.2f}", train
+    lenets = {(r.method, r.wanted): r.accuracy for r in result_of("lenet_density").rows}
+    yield f"random masks {lenets['random', 0.1]:.2f}, gradual magnitude {lenets['magnitude', 0.1]:.2f}", train
+
+
+def test_numbers_in_words_are_those_of_the_records():
+    for said, pages in numbers_in_words():
+        for page in pages:
+            text = " ".join(page.read_text(encoding="utf-8").split())
+            assert said in text, f"{page.name} must say {said!r}"
+
+
+def test_what_cannot_be_judged_is_not_left_out_silently(tmp_path, monkeypatch, capsys):
+    broken = Judged("a_check", None, (), False, "ValueError: x.json must be a JSON record")
+    readme = tmp_path / "README.md"
+    readme.write_text("as it was")
+    monkeypatch.setattr(refresh, "README", readme)
+    monkeypatch.setattr(refresh, "judge_all", lambda: [broken])
+    assert refresh.main([]) == 1
+    assert "a_check could not be judged: ValueError: x.json" in capsys.readouterr().err
+    assert readme.read_text() == "as it was"
+
+
+def test_words_of_records_do_not_become_markup():
+    hostile = "<script>x</script> a|b\n| c | d |\n[e](javascript:x) ![f](http://example.org/f.png) *g*"
+    result = CheckResult(hostile, hostile, hostile, "**" + hostile, (0.0, 1.0), "refuted", hostile)
+    judged = [Judged("a_check", result, ("walk/cpu/0.json",), own, None) for own in (False, True)]
+    judged.append(Judged("broken", None, (), False, hostile))
+    for text in (_verdicts.full_page(judged), _verdicts.short_tables(judged), _driver._markdown(judged)):
+        assert "<script" not in text
+        assert "](javascript" not in text
+        assert "](http" not in text
+        assert "\n| c" not in text
+        rows = [re.findall(r"(?<!\\)\|", line) for line in text.splitlines() if line.startswith("|")]
+        assert {len(row) for row in rows} <= {4, 5, 8}
 
 
 # the site

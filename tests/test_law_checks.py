@@ -117,6 +117,12 @@ def test_rules_on_curves(name, verdict, result):
     assert CHECKS.load(name).check(result).verdict == verdict
 
 
+def test_the_region_that_decides_is_the_one_shown():
+    found = CHECKS.load("regions_end_where_they_are_set").check(law(last=0.02))
+    assert (found.predicted, found.observed) == (0.005, 0.02)
+    assert found.interval == pytest.approx((0.0198, 0.0202))
+
+
 def fitted(half: float = 0.02, n: int = 5, **exponents: float):
     """Return a result with these exponents, 1 elsewhere, and growth of the survivors that explains them."""
     rows = []
@@ -154,6 +160,13 @@ def test_rules_on_exponents(name, verdict, result):
     assert CHECKS.load(name).check(result).verdict == verdict
 
 
+def test_their_one_run_is_held_against_one_more_of_ours():
+    found = CHECKS.load("lenet_exponents_repeat").check(fitted(half=0.02, taylor=1.0, magnitude=1.03))
+    assert found.observed == pytest.approx(1.0 / 0.588)
+    half = 0.02 * math.sqrt(5 + 1) / 0.588  # of 5 seeds; the mean itself is known better
+    assert found.interval == pytest.approx((1.0 / 0.588 - half, 1.0 / 0.588 + half))
+
+
 def null(best):
     module = Catalog("experiments").load("static_null")
     r_squared = np.array([[best], [0.92], [0.9]]) + np.linspace(-2e-4, 2e-4, 32)
@@ -181,6 +194,7 @@ def null(best):
         (REFUTED, law(r_squared=0.85), 0.8),  # the networks' own controls count too
         (UNDECIDED, law(n=3), 0.8),
         (UNDECIDED, without(law(), "static_taylor"), 0.8),
+        (UNDECIDED, law(r_squared=0.992), 0.9915),  # their intervals meet
     ],
 )
 def test_rule_of_null_controls(verdict, result, best):

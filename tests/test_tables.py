@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from bbtheory.tables import format_table, read_csv, write_csv
+from bbtheory.tables import escape_markdown, format_markdown, format_table, read_csv, write_csv
 
 
 def table(tmp_path, text):
@@ -73,3 +73,14 @@ def test_standard_input(monkeypatch):
 def test_tables_align_and_show_what_is_undefined():
     text = format_table(["name", "value"], [["x", 1.5], ["longer", None], ["z", float("nan")]])
     assert text.splitlines() == ["name    value", "x         1.5", "longer      -", "z           -"]
+
+
+def test_markdown_shows_foreign_words_as_they_are():
+    hostile = "a|b\n| x |\n<script>alert(1)</script> *now* ![i](http://example.org/x.png) [0.1, 0.2]"
+    text = format_markdown(["what"], [[escape_markdown(hostile)], ["**plain**"]])
+    assert text.splitlines() == [
+        "| what |",
+        "| --- |",
+        "| a\\|b \\| x \\| &lt;script>alert(1)&lt;/script> \\*now\\* ![i]\\(http://example.org/x.png) [0.1, 0.2] |",
+        "| **plain** |",
+    ]
