@@ -1,10 +1,11 @@
 """Does the spectrum of a dense network, before anything is cut, predict the exponent of its pruning law?
 
 Source: LeNets of two widths on MNIST and Fashion-MNIST, from --data-root or BBTHEORY_DATA; the smoke preset
-takes scikit-learn's digits. Predictions are this project's (theory.static_exponent, compensated_exponent,
+takes scikit-learn's digits. Predictions are this project's (theory.compensated_exponent,
 density_under_pressure), made from the dense network alone but for nu:
 
-    magnitude, taylor   static exponent of the dense scores, and 1/alpha_0 = 1/alpha_static + nu, with nu =
+    magnitude, taylor   static exponent, of the largest of the dense scores that are removed down to the
+                        densities of the run, and 1/alpha_0 = 1/alpha_static + nu, with nu =
                         ln(1 + e)/ln(1/q) measured while it is pruned: scores of survivors grow by 1 + e from
                         one event to the next, of which each keeps the share q; nu assumes all grow alike
     hyperflux           density mean max(0, 1 - gamma/F) of the fluxes F of weights that are removed one by
@@ -32,7 +33,6 @@ from bbtheory import (
     compensated_exponent,
     density_under_pressure,
     region_end_density,
-    static_exponent,
     validate,
 )
 from bbtheory.fit.uncertainty import finite_mean, mean_low_high
@@ -252,24 +252,22 @@ def run(config: Config, progress: Progress) -> Cell:
         fit=fit_law(history.saliency, history.density, history.accuracy),
         mean_fit=fit_law(history.mean_kept, history.density),
     )
+    nu = near = kept_ranks = math.nan
     if family == "hyperflux":
-        curve = density_under_pressure(spectrum, history.saliency)
-        expected, nu, near, kept_ranks = curve.density, math.nan, math.nan, math.nan
+        expected = density_under_pressure(spectrum, history.saliency).density
+        law = fit_law(history.saliency, expected)
+        predicted = law.exponent
     else:
         expected = density_under_pressure(spectrum, history.saliency, law="threshold").density
+        law = static_law(spectrum, history.density)
         nu, near = compensation(found.density, found.growth), compensation(found.density, found.near_growth)
         kept_ranks = finite_mean(found.rank_correlation)
-    law = fit_law(history.saliency, expected)
-    if family == "hyperflux":
-        static = predicted = law.exponent
-    else:
-        static = _static(spectrum)
-        predicted = _compensated(static, nu)
+        predicted = _compensated(law.exponent, nu)
     used = (history.density > WINDOW[0]) & (history.density <= WINDOW[1]) & (expected > 0)
     off = np.log(history.density[used] / expected[used])
     return Cell(
         spectrum=np.quantile(spectrum, LEVELS),
-        static=static,
+        static=law.exponent,
         predicted=predicted,
         compensation=nu,
         near_compensation=near,
@@ -280,6 +278,15 @@ def run(config: Config, progress: Progress) -> Cell:
         fit=found.fit,
         dense_accuracy=accuracy,
     )
+
+
+def static_law(scores: np.ndarray, density: np.ndarray) -> LawFit:
+    """Fit the law of a network that is not trained while its lowest scores are removed, to some densities.
+
+    A tail index of the scores would not do: it weighs ranks, the line weighs densities, and the two agree for
+    exact power laws only.
+    """
+    return fit_law(np.quantile(scores, 1.0 - density), density)
 
 
 def dense_spectrum(config: Any, task: _law.Task) -> np.ndarray:
@@ -368,14 +375,6 @@ def _geometric(values: np.ndarray) -> tuple[float, float, float]:
     usable = np.isfinite(values) & (values > 0)
     mean, low, high = mean_low_high(np.log(values[usable])) if usable.any() else (math.nan,) * 3
     return math.exp(mean), math.exp(low), math.exp(high)
-
-
-def _static(scores: np.ndarray) -> float:
-    """Static exponent inside the window, NaN where scores are zero there."""
-    try:
-        return static_exponent(scores, low_density=WINDOW[0], high_density=WINDOW[1]).exponent
-    except ValueError:
-        return math.nan
 
 
 def _compensated(static: float, nu: float) -> float:

@@ -172,6 +172,23 @@ def test_measured_is_set_against_predicted():
     assert found.measured.shape == (4, 3)
 
 
+@pytest.mark.parametrize(("power", "hill_agrees"), [(True, True), (False, False)])
+def test_static_law_is_the_line_of_the_curve_itself(power, hill_agrees):
+    """The largest removed of numbers that stay as they are; a tail index is that line for exact powers only."""
+    from bbtheory import static_exponent
+    from experiments._law_records import WINDOW, fit_law
+
+    rng = np.random.default_rng(0)
+    scores = rng.pareto(1.5, 100_000) + 1.0 if power else np.abs(rng.standard_normal(100_000))
+    density = 0.9 ** np.arange(1, 58)
+    kept = np.round(density * scores.size).astype(int)
+    removed = np.sort(scores)[scores.size - kept - 1]
+    found = spectrum.static_law(scores, density).exponent
+    assert found == pytest.approx(fit_law(removed, density).exponent, rel=1e-3)
+    hill = static_exponent(scores, low_density=WINDOW[0], high_density=WINDOW[1]).exponent
+    assert (abs(hill / found - 1.0) < 0.05) == hill_agrees
+
+
 def test_what_trains_nothing_is_predicted_by_its_spectrum(monkeypatch):
     """Without steps between events the static exponent is the measured one; with growth it is not."""
     config = dataclasses.replace(
@@ -192,7 +209,7 @@ def test_what_trains_nothing_is_predicted_by_its_spectrum(monkeypatch):
     found = spectrum.run(config, Kept())
     assert found.compensation == 0.0
     assert found.predicted_log_rms < 1e-3
-    assert found.predicted == found.static
+    assert found.predicted == found.static == pytest.approx(found.fit.exponent, rel=0.01)
     assert found.rank_correlation == pytest.approx(1.0)
     assert trained.predicted_log_rms > 10 * found.predicted_log_rms
 
