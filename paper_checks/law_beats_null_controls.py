@@ -62,6 +62,8 @@ def check(result: Result, null: static_null.Result) -> CheckResult:
         f"{row.family} {row.r_squared:.4f} [{row.r_squared_low:.4f}, {row.r_squared_high:.4f}]"
         for row in rows
     )
+    own = max((row.r_squared_high for row in other if np.isfinite(row.r_squared_high)), default=np.inf)
+    straighter = [row.family for row in rows if row.r_squared_low > own]
     against = ", ".join(f"{name} {c[0]:.4f} [{c[1]:.4f}, {c[2]:.4f}]" for name, c in controls.items())
     return CheckResult(
         claim=CLAIM,
@@ -72,5 +74,6 @@ def check(result: Result, null: static_null.Result) -> CheckResult:
         verdict=verdict,
         note=(
             f"R^2 in the window, means over seeds with 95 % intervals: {shown or 'none'}; controls: {against}"
+            f". Straighter than every control of the same network: {', '.join(straighter) or 'none'}"
         ),
     )

@@ -201,6 +201,12 @@ def test_rule_of_null_controls(verdict, result, best):
     assert CHECKS.load("law_beats_null_controls").check(result, null(best)).verdict == verdict
 
 
+def test_null_controls_of_the_network_are_told_apart_from_fixed_numbers():
+    check = CHECKS.load("law_beats_null_controls").check
+    assert check(law(r_squared=0.985), null(0.992)).note.endswith("magnitude, taylor, hyperflux")
+    assert check(law(r_squared=0.85), null(0.8)).note.endswith("same network: none")
+
+
 def spectrum(ratio=1.0, half=0.1, edge=0.6, first=0.6, n=5, hyperflux=None):
     rows = []
     for data in ("mnist", "fashion_mnist"):
