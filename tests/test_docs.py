@@ -246,6 +246,33 @@ def numbers_in_words():
     yield f"SP-in at {own:.2f} and {more:.2f}", train
     lenets = {(r.method, r.wanted): r.accuracy for r in result_of("lenet_density").rows}
     yield f"random masks {lenets['random', 0.1]:.2f}, gradual magnitude {lenets['magnitude', 0.1]:.2f}", train
+    flux = [row for row in result_of("bench_hyperflux").rows if row.peer == "dense step, same optimizer"]
+    lenet, convolutions = (
+        sorted(round(100 / row.ratio - 100) for row in flux if row.case.startswith("2 conv") == is_other)
+        for is_other in (False, True)
+    )
+    yield (
+        f"{lenet[0]} to {lenet[-1]} % over the dense step of the same optimizer; two convolutions "
+        f"{convolutions[0]} to {convolutions[-1]} %",
+        scale,
+    )
+    chunked = result_of("bench_chunked_solve")
+    billion = "1,000,000,000 units, "
+    many = {
+        (row.case.removeprefix(billion), row.peer): row
+        for row in chunked.rows
+        if row.case.startswith(billion)
+    }
+    passes, reads = (many["float32", peer].ratio for peer in ("one np.exp pass", "one read of the file"))
+    (memory,) = (row.peak_mb for row in chunked.solved if row.case == f"{billion}float32")
+    yield (
+        (
+            f"take {1 / passes:.1f} passes of np.exp or {1 / reads:.0f} reads of the file from memory, and "
+            f"{memory:.0f} MB"
+        ),
+        scale,
+    )
+    yield f"which are counted, {1 / many['uint16', 'one np.exp pass'].ratio:.1f} passes", scale
 
 
 def test_numbers_in_words_are_those_of_the_records():
