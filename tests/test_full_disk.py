@@ -132,7 +132,9 @@ def test_a_truncated_state_is_named(tmp_path, share):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("command", ["bbtheory.solve --beta 0.5", "experiments", "paper_checks"])
+@pytest.mark.parametrize(
+    "command", ["bbtheory.solve --beta 0.5", "experiments", "paper_checks beta_is_the_price"]
+)
 def test_a_full_disk_is_no_bad_input(command):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
