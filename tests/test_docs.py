@@ -223,6 +223,15 @@ def numbers_in_words():
     yield f"of {n_curves} curves of magnitude, Taylor and Hyperflux", (README,)
     squares = sorted(row.r_squared for row in law)
     yield f"R² is {squares[0]:.3f} to {squares[-1]:.3f}", (README,)
+    law_pages = README, ROOT / "docs" / "hyperflux.md"
+    foretold = result_of("spectrum_predicts_exponent").rows
+    for name, is_flux, said in (
+        ("ratio", False, "measured over predicted is {:.2f} to {:.2f} for magnitude and Taylor"),
+        ("static_ratio", False, "({:.2f} to {:.2f} without the growth)"),
+        ("ratio", True, "{:.2f} to {:.2f} for Hyperflux"),
+    ):
+        ratios = sorted(getattr(row, name) for row in foretold if (row.family == "hyperflux") == is_flux)
+        yield said.format(ratios[0], ratios[-1]), law_pages
     rows = {(r.case, r.peer): r for r in result_of("bench_training_overhead").rows}
     wide = "4 layers of width 1024, batch 256"
     step = rows[f"{wide}, step", "dense step"]
