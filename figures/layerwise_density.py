@@ -34,6 +34,8 @@ def draw(figure: Drawing, result: Result) -> str:
     wanted = sorted({row.wanted for row in result.rows})
     seeds = number_of(max(row.n for row in result.rows), "seed")
     ends = np.array([0.8 * wanted[0], 1.25 * wanted[-1]])
+    # a Student interval can reach below 0, which has no logarithm: it is cut off at the edge
+    least = 0.5 * min(v for row in result.rows for v in (row.fc1, row.fc2, row.fc3, row.wanted) if v > 0)
     for axes, (layer, says) in zip(panels, _LAYERS.items(), strict=True):
         line(axes, "as the network", ends, ends, legend=None if layer == "fc1" else "")
         for i, (method, (name, look)) in enumerate(_METHODS.items()):
@@ -48,14 +50,14 @@ def draw(figure: Drawing, result: Result) -> str:
                 np.array([row.wanted for row in rows])[seen] * 1.04 ** (i - 1),
                 value[seen],
                 look,
-                y_interval=(np.maximum(low[seen], 1e-9), high[seen]),
+                y_interval=(np.maximum(low[seen], least), high[seen]),
                 joined=True,
                 legend=None if layer == "fc1" else "",
             )
         log_scale(axes, "x", wanted)
         log_scale(axes, "y", _DENSITIES)
         axes.tick_params(axis="x", labelrotation=45)
-        axes.set(xlim=ends, xlabel=f"density of the network (kept fraction)\n{seeds}")
+        axes.set(xlim=ends, ylim=(least, 1.3), xlabel=f"density of the network (kept fraction)\n{seeds}")
         axes.set_title(f"{layer}: {says}")
     panels[0].set_ylabel("density of the layer (kept fraction)")
     figure.legend(loc="outside upper center", ncols=4)
