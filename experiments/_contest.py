@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +147,8 @@ def train(
     except MissingDataError as missing:
         raise NotRun(f"data: {missing}") from None
     model = given.model.to(config.device)
-    n_batches = len(given.batches) if hasattr(given.batches, "__len__") else sum(1 for _ in given.batches(0))  # type: ignore[arg-type]
+    batches: Any = given.batches
+    n_batches = len(batches) if isinstance(batches, Sized) else sum(1 for _ in batches(0))
     n_steps = config.epochs * n_batches
     optimizer, scheduler = make_optimizer(given, model, config, n_steps)
     probe = Probe(given, model, config)

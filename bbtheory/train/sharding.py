@@ -40,9 +40,9 @@ def check_layout(name: str, tensor: Any) -> None:
         )
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
+def whole(tensor: Any) -> torch.Tensor:
     """Gather a tensor from its processes; a plain one is returned as it is."""
-    return tensor.full_tensor() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    return tensor.full_tensor() if is_sharded(tensor) else tensor
 
 
 def own_rows(tensor: torch.Tensor, like: Any) -> torch.Tensor:
@@ -72,7 +72,8 @@ def keep_rows(
         return keep_largest(score, counts, magnitude=magnitude, other=other)
     if other is not None:
         score = score + other
-    local = score.to_local()  # type: ignore[attr-defined]
+    sharded: Any = score  # a DTensor, whose module is not imported for plain tensors
+    local = sharded.to_local()
     mask = keep_largest(local, own_rows(counts, score), magnitude=magnitude)
     return _joined(mask, score, score)
 
@@ -80,8 +81,9 @@ def keep_rows(
 def reshard(model: nn.Module) -> None:
     """Give up gathered weights: after a forward pass without a backward pass FSDP keeps some of them."""
     for module in model.modules():
-        if hasattr(module, "reshard") and hasattr(module, "unshard"):
-            module.reshard()  # type: ignore[operator]
+        give_up = getattr(module, "reshard", None)
+        if callable(give_up) and hasattr(module, "unshard"):
+            give_up()
 
 
 def _joined(local: torch.Tensor, like: Any, shaped: torch.Tensor) -> torch.Tensor:

@@ -113,14 +113,14 @@ class _Reader:
                 self.calls[id(module)] = self.calls.get(id(module), 0) + 1
 
     def read(self) -> None:
-        layer_nodes = [node for node in self.nodes if self.layer(node) is not None]
+        layer_nodes = {node: name for node in self.nodes if (name := self.layer(node)) is not None}
         activations: dict[fx.Node, fx.Node] = {}
         for node in layer_nodes:
             found = set(self.forwards(node))
             if len(found) == 1:
                 activations[node] = found.pop()
-        for node in layer_nodes:
-            layer = self.graph[self.layer(node)]  # type: ignore[index]
+        for node, name in layer_nodes.items():
+            layer = self.graph[name]
             if node in activations and layer.site is None:
                 layer.site = self.site(activations[node])
                 layer.unseen = layer.site is None
