@@ -309,7 +309,7 @@ def test_rule_of_the_bottleneck(expected, change):
 # Adam's eps
 
 
-def eps(error=0.005, early=0.1, end=0.0, half=0.002, idle=0.0, n_idle=20_000):
+def eps(error=0.005, early=0.1, end=0.0, half=0.002, idle=0.0, n_idle=20_000, fall=0.0):
     rows = []
     for value in (1e-8, 1e-12):
         own = value == 1e-8
@@ -330,7 +330,9 @@ def eps(error=0.005, early=0.1, end=0.0, half=0.002, idle=0.0, n_idle=20_000):
                 high=end + half if own else 0.0,
             )
         )
-    return adam_eps_artefact.Result(tuple(rows), UNREAD, UNREAD, UNREAD)
+    course = np.zeros((2, 3, 30))
+    course[0] = end + np.array([[0.9], [1.0], [1.1]]) * np.linspace(fall, 0.0, 30)
+    return adam_eps_artefact.Result(tuple(rows), course, UNREAD, UNREAD)
 
 
 @pytest.mark.parametrize(
@@ -345,6 +347,9 @@ def eps(error=0.005, early=0.1, end=0.0, half=0.002, idle=0.0, n_idle=20_000):
         ("eps_artefact_fades", CONFIRMED, {}),
         ("eps_artefact_fades", REFUTED, {"end": 0.05}),
         ("eps_artefact_fades", UNDECIDED, {"end": 0.05, "idle": 0.5}),  # idle weights are still leaving
+        ("eps_artefact_fades", UNDECIDED, {"end": 0.05, "fall": 0.05}),  # others are
+        ("eps_artefact_fades", UNDECIDED, {"end": -0.05, "fall": -0.05}),
+        ("eps_artefact_fades", REFUTED, {"end": 0.05, "fall": -0.02}),  # it grows
         ("eps_artefact_fades", UNDECIDED, {"early": 0.0}),  # no artefact to fade
         ("eps_artefact_fades", UNDECIDED, {"half": 0.05}),
     ],
