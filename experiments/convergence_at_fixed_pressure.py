@@ -3,7 +3,8 @@
 Source: LeNet-300-100 on MNIST, from --data-root or BBTHEORY_DATA; the smoke preset takes scikit-learn's
 digits. Hyperflux (arXiv 2504.05349) with the authors' settings for this network: presence by Adam from
 uniform (0.2, 0.5), or by SGD with momentum 0.9 from (0.0002, 0.0005); weights by Adam, at a rate that is held
-or falls along a cosine. Nothing is tuned.
+or falls along a cosine. Nothing is tuned. Slow SGD has a third of the rate, and arrives (below) when Adam
+does: it tells the optimizer from its speed. It was added when a first record had SGD end lower.
 
 What the separable loss says (weights at their optimum that do not interact): t falls to 0 at one speed,
 ``arrival`` epochs after the start (t over the rate for Adam, t N (1 - momentum)/(rate gamma) steps for SGD),
@@ -14,9 +15,9 @@ fitted, with relative errors of equal size: s + a exp(-e/tau), s + a e^-b, and a
 AICc chooses.
 Residuals of a course are autocorrelated, so that the choice describes it and tests nothing.
 
-Time: 20 min on one core (CPU preset: 12 cells of 100 s of processor time, extrapolated from a busy machine),
-no accelerator. What would count against convergence: a course without a limit, or a drift at the end; against
-one limit: an interval of the ratio of densities, SGD to Adam, that excludes 1.
+Time: 20 min on one core (CPU preset: 18 cells of 60 to 70 s of processor time), no accelerator. What would
+count against convergence: a course without a limit, or a drift at the end; against one limit: an interval of
+the ratio of densities, SGD to Adam, that excludes 1.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ if TYPE_CHECKING:
 
     from bbtheory.train import Pruner
 
-FLOWS = ("adam", "sgd")
+FLOWS = ("adam", "sgd", "sgd_slow")
 SCHEDULES = ("held", "cosine")
 COURSES = ("exponential", "power", "no_limit")
 _MOMENTUM = 0.9
+_SLOW = 1.0 / 3.0  # of the rate of SGD
 _LAST_RATE = 1e-7
 _N_SHAPES = 60  # of decay times and of powers that are tried
 _FEWEST = 6  # epochs that are fitted
@@ -58,7 +60,7 @@ class Config:
     data : {"mnist", "digits"}
     pressure : float
         gamma > 0.
-    flows : tuple of {"adam", "sgd"}
+    flows : tuple of {"adam", "sgd", "sgd_slow"}
     schedules : tuple of {"held", "cosine"}
         Of the learning rate of the weights.
     learning_rate : float
@@ -182,7 +184,8 @@ def run(config: Config, progress: Progress) -> Cell:
     if kind == "adam":
         flow = Flow(lr=config.adam_rate)
     else:
-        flow = Flow("sgd", lr=config.sgd_rate, momentum=_MOMENTUM)
+        slower = _SLOW if kind == "sgd_slow" else 1.0
+        flow = Flow("sgd", lr=config.sgd_rate * slower, momentum=_MOMENTUM)
     arrival = 0.0
 
     def make(model: nn.Module, n_steps: int) -> Pruner:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SOURCES = ("convergence_at_fixed_pressure",)
 PAPER = "Hyperflux (arXiv 2504.05349): convergence of the density at a fixed pressure"
 
-_NAMES = {"adam": "Adam", "sgd": "SGD"}
+_NAMES = {"adam": "Adam", "sgd": "SGD", "sgd_slow": "slow SGD"}
 _DENSITIES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 

@@ -169,7 +169,7 @@ def test_epochs_to_a_density():
 
 
 def test_ratios_are_to_the_first_optimizer_of_the_same_schedule():
-    config = convergence_at_fixed_pressure.Config(seeds=(0, 1), epochs=2)
+    config = convergence_at_fixed_pressure.Config(flows=("adam", "sgd"), seeds=(0, 1), epochs=2)
     values = iter((0.2, 0.4, 0.3, 0.4, 0.1, 0.1, 0.2, 0.2))  # held: adam, adam, sgd, sgd; cosine likewise
     cells = [
         convergence_at_fixed_pressure.Cell(np.array([0.5, v]), np.ones(2), np.ones(3), 1.0)
@@ -182,6 +182,16 @@ def test_ratios_are_to_the_first_optimizer_of_the_same_schedule():
     ]  # fmt: skip
     assert [r.ratio for r in rows] == pytest.approx([1.0, 1.25, 1.0, 2.0])
     assert result.course[:, :, -1].tolist() == [[0.2, 0.4], [0.3, 0.4], [0.1, 0.1], [0.2, 0.2]]
+
+
+def test_slow_presence_arrives_later_and_prunes_later():
+    config = replace(convergence_at_fixed_pressure.SMOKE, epochs=2)
+    quick, slow = (
+        convergence_at_fixed_pressure.run(replace(config, flows=(flow,)), Progress())
+        for flow in ("sgd", "sgd_slow")
+    )
+    assert slow.arrival == pytest.approx(3.0 * quick.arrival)
+    assert slow.density[0] > quick.density[0]
 
 
 def test_half_of_a_change():
