@@ -2,9 +2,9 @@
 
 Rule: the difference in density between the default eps of 1e-8 and 1e-12. Confirmed if early in training some
 95 % interval of it lies above 0.01, and at the end every one lies within 0.01; refuted if at the end one lies
-wholly outside where idle weights are gone (less than 1 % left) and the difference has stopped to shrink (the
-95 % interval of its change over the last third of the epochs reaches 0 or beyond); undecided otherwise. That
-it must have stopped was added when a first record showed it shrinking at the end.
+wholly outside where idle weights are gone (less than 1 % left) and the difference is at rest (over the last
+third of the epochs it shrank by a tenth at most, by the 95 % interval); undecided otherwise. The condition on
+the difference was added when a first record showed it shrinking at the end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bbtheory.fit.uncertainty import mean_low_high
+from paper_checks._courses import rests
 from paper_checks._intervals import within
 from paper_checks.protocol import CONFIRMED, REFUTED, UNDECIDED, CheckResult
 
@@ -35,19 +35,19 @@ def check(result: Result) -> CheckResult:
     last = result.rows[-1].eps
     rows = [row for row in result.rows if row.eps != last]
     early = any(row.early_low > SMALL for row in rows)
-    shrinking = [_shrinks(result, row) for row in rows]
-    rested = [row for row, more in zip(rows, shrinking, strict=True) if row.idle_end < GONE and not more]
+    at_rest = [row.idle_end < GONE and rests(_excess(result, row)) for row in rows]
     verdict = UNDECIDED
-    if within([(row.low, row.high) for row in rested], -SMALL, SMALL) == REFUTED:
+    rested = [(row.low, row.high) for row, rests_too in zip(rows, at_rest, strict=True) if rests_too]
+    if within(rested, -SMALL, SMALL) == REFUTED:
         verdict = REFUTED
     elif early and within([(row.low, row.high) for row in rows], -SMALL, SMALL) == CONFIRMED:
         verdict = CONFIRMED
     worst = max(rows, key=lambda row: abs(row.excess))
     each = "; ".join(
         f"gamma {r.pressure:.2g}: early {r.early_excess:+.3f} [{r.early_low:+.3f}, {r.early_high:+.3f}], end "
-        f"{r.excess:+.4f} [{r.low:+.4f}, {r.high:+.4f}]{' and shrinking' if more else ''}, "
+        f"{r.excess:+.4f} [{r.low:+.4f}, {r.high:+.4f}]{'' if rests_too else ' (not at rest)'}, "
         f"idle weights left {r.idle_end:.2f}"
-        for r, more in zip(rows, shrinking, strict=True)
+        for r, rests_too in zip(rows, at_rest, strict=True)
     )
     return CheckResult(
         claim=CLAIM,
@@ -60,12 +60,11 @@ def check(result: Result) -> CheckResult:
     )
 
 
-def _shrinks(result: Result, row: Row) -> bool:
-    """Return whether the difference from the last eps was larger, for sure, a third of the epochs ago."""
-    (own,) = (i for i, r in enumerate(result.rows) if (r.pressure, r.eps) == (row.pressure, row.eps))
-    (other,) = (
-        i for i, r in enumerate(result.rows) if (r.pressure, r.eps) == (row.pressure, result.rows[-1].eps)
+def _excess(result: Result, row: Row) -> np.ndarray:
+    """Return the course of a row less that under the last eps, (n_seeds, epochs)."""
+    own, other = (
+        course
+        for r, course in zip(result.rows, result.course, strict=True)
+        if r.pressure == row.pressure and r.eps in (row.eps, result.rows[-1].eps)
     )
-    excess = (result.course[own] - result.course[other]) * np.sign(row.excess)
-    third = excess.shape[-1] // 3
-    return mean_low_high(excess[:, -1] - excess[:, -1 - third])[2] < 0
+    return own - other

@@ -187,12 +187,25 @@ def test_rule_of_regrowth(expected, change):
 # convergence
 
 
-def course(courses="3 exponential", drift=-0.01, ratio=1.0, half=0.05, first=-0.01):
+def ratio_courses(last, fall, half):
+    """Courses of density, one beside those that are `last` of it at the end, 1 + `fall` times more before."""
+    seeds = 1.0 + half * np.array([[-1.0], [0.0], [1.0]])
+    epochs = np.linspace(1.0, 0.0, 30)
+    return np.stack(
+        [
+            np.ones((3, 30)),
+            *(end * seeds**epochs * (1.0 + f) ** epochs for end, f in zip(last, fall, strict=True)),
+        ]
+    )
+
+
+def course(courses="3 exponential", drift=-0.01, ratio=1.0, half=0.05, first=-0.01, fall=0.0, noise=0.0):
     row = convergence_at_fixed_pressure.Row
     rows = [made(row, flow="adam", schedule="held", n=3, courses="3 power", drift=first)]
     numbers = around("ratio", ratio, half)
     rows.append(made(row, flow="sgd", schedule="held", n=3, courses=courses, drift=drift, **numbers))
-    return convergence_at_fixed_pressure.Result(2.0, tuple(rows), UNREAD)
+    densities = ratio_courses([ratio], [fall], noise)
+    return convergence_at_fixed_pressure.Result(2.0, tuple(rows), densities)
 
 
 @pytest.mark.parametrize(
@@ -210,20 +223,25 @@ def course(courses="3 exponential", drift=-0.01, ratio=1.0, half=0.05, first=-0.
         ("presence_optimizers_agree", UNDECIDED, {"half": 0.4}),
         ("presence_optimizers_agree", UNDECIDED, {"ratio": 1.3, "drift": -0.2}),  # on its way
         ("presence_optimizers_agree", UNDECIDED, {"ratio": 1.3, "first": -0.2}),
+        ("presence_optimizers_agree", UNDECIDED, {"ratio": 1.3, "fall": 0.2}),
+        ("presence_optimizers_agree", UNDECIDED, {"ratio": 0.7, "fall": -0.2}),
+        ("presence_optimizers_agree", UNDECIDED, {"ratio": 0.7, "noise": 0.2}),  # who knows
+        ("presence_optimizers_agree", REFUTED, {"ratio": 0.7, "fall": 0.2}),  # further and further
+        ("presence_optimizers_agree", CONFIRMED, {"fall": 0.2}),
     ],
 )
 def test_rules_on_courses(name, expected, change):
     assert verdict(name, course(**change)) == expected
 
 
-def rates(ratio=1.0, half=0.05, drift=-0.01, first=-0.01):
+def rates(ratio=1.0, half=0.05, drift=-0.01, first=-0.01, fall=0.0):
     row = learning_rate_convergence.Row
     rows = [made(row, learning_rate=1e-3, n=3, drift=first, **around("ratio", 1.0, 0.0))]
     rows += [
         made(row, learning_rate=1e-4, n=3, drift=-0.01, **around("ratio", 1.0, 0.05)),
         made(row, learning_rate=2e-2, n=3, drift=drift, **around("ratio", ratio, half)),
     ]
-    return learning_rate_convergence.Result(1.0, tuple(rows), UNREAD)
+    return learning_rate_convergence.Result(1.0, tuple(rows), ratio_courses([1.0, ratio], [0.0, fall], 0.0))
 
 
 @pytest.mark.parametrize(
@@ -233,6 +251,8 @@ def rates(ratio=1.0, half=0.05, drift=-0.01, first=-0.01):
         (REFUTED, {"ratio": 2.0}),
         (UNDECIDED, {"ratio": 2.0, "drift": -0.2}),  # on its way
         (UNDECIDED, {"ratio": 2.0, "first": -0.2}),
+        (UNDECIDED, {"ratio": 2.0, "fall": 0.5}),
+        (REFUTED, {"ratio": 2.0, "fall": -0.2}),
         (UNDECIDED, {"half": 0.3}),
     ],
 )

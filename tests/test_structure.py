@@ -89,6 +89,7 @@ TABLE = (
     Row(("figures/_*.py",), (*DRIVER, "plots"), ("numpy", "joblib", "tqdm", "matplotlib")),
     Row(("figures/*",), (*BASE, "plots", "theory", "fit"), ("numpy", "matplotlib")),
     Row(("paper_checks/_contests.py",), ("fit",), ("numpy", "scipy")),
+    Row(("paper_checks/_courses.py",), ("fit",), ("numpy",)),
     Row(("paper_checks/_*.py", "paper_checks/protocol.py"), DRIVER, ()),
     Row(("paper_checks/*",), ("*",), ("numpy", "scipy", "sympy")),
 )
