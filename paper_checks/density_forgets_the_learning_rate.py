@@ -2,9 +2,9 @@
 
 Rule: confirmed if for every rate the 95 % interval of the paired ratio of densities, to that at the first
 rate, lies within 10 % of 1; refuted if one lies wholly outside where the densities have come to rest (a drift
-of 5 % at most over the last tenth of the epochs, there and at the first rate) and the ratio too (its logarithm
-shrank over the last third of the epochs by a tenth at most, by the 95 % interval); undecided otherwise. The
-condition on the ratio was added when a first record showed ratios that approach 1 at the end.
+of 5 % at most over the last tenth of the epochs, there and at the first rate) and the ratio too (over the
+last third its logarithm shrank by a tenth at most, by the 95 % interval); undecided otherwise. The condition
+on the ratio was added when a first record showed ratios that approach 1 at the end.
 """
 
 from __future__ import annotations
