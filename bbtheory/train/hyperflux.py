@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -54,6 +55,10 @@ class Hyperflux(Pruner):
         t at the start, or the ends of a uniform draw; (0.2, 0.5) with Adam, (0.0002, 0.0005) with SGD.
     gate : {"constant", "sigmoid"}
         kappa = 1/4, or the authors' earlier form, s(t) (1 - s(t)) with a penalty of gamma mean(s(t)).
+    floor : float
+        < 0. The pressure acts on t above it alone. Without one (-inf) an absent weight sinks, step by step,
+        to where it hardly returns from; at a floor it returns after some steps of a flux that calls for it.
+        The authors' code had a floor of -0.3 in early 2025, -1.5 times the least t at the start.
     absent : {"free", "held"}
         Whether weight decay and momentum of the optimizer go on acting on absent weights, as in the authors'
         code, or absent weights keep their values.
@@ -102,6 +107,7 @@ class Hyperflux(Pruner):
         flow: Flow | None = None,
         presence: float | tuple[float, float] | None = None,
         gate: str = "constant",
+        floor: float = -math.inf,
         absent: str = "free",
         layers: Sequence[str | tuple[nn.Module, str]] | None = None,
         exclude: Sequence[str] = (),
@@ -115,6 +121,7 @@ class Hyperflux(Pruner):
         self.flow = Flow() if flow is None else validate.instance("flow", flow, Flow)
         start = _ends(STARTS[self.flow.rule] if presence is None else presence)
         self.gate = validate.choice("gate", gate, GATES)
+        self.floor = validate.real("floor", floor, "[-inf, 0)")
         self.absent = validate.choice("absent", absent, ABSENT)
         self.stop_when_empty = stop_when_empty
         self.stopped = ""
@@ -192,7 +199,7 @@ class Hyperflux(Pruner):
         lr = self.flow.lr * self.setting.flow
         for weight in self.weights.values():
             if weight.is_trained:
-                weight.move(self.flow, lr, self.step_count, scale, push, self.gate)
+                weight.move(self.flow, lr, self.step_count, scale, push, self.floor, self.gate)
             else:
                 weight.hide()
         if self.is_refresh(self.step_count):

@@ -63,7 +63,7 @@ class HyperfluxStack:
         for i, flux in enumerate(self.fluxes):
             _require_alike(i, flux, self.fluxes[0])
         self.device = x.device
-        flow = self.fluxes[0].flow
+        flow, self.floor = self.fluxes[0].flow, self.fluxes[0].floor
         layers = list(zip(*(flux.weights.values() for flux in self.fluxes), strict=True))
         # (n_networks, n_out, n_in), the same, (n_networks, 1, n_out)
         self.w = [self._stacked([weight.parameter for weight in layer]) for layer in layers]
@@ -184,7 +184,7 @@ class HyperfluxStack:
         gradients = torch.autograd.grad(loss.sum(), [*theta, *biases])
         with torch.no_grad():
             for w, t, g in zip(self.w, self.t, gradients[: len(theta)], strict=True):
-                torch.add(KAPPA * w * g, self.push, out=t.grad)
+                torch.add(KAPPA * w * g, self.push * (t > self.floor), out=t.grad)
                 torch.mul(g, t >= 0, out=w.grad)
             for bias, g in zip(biases, gradients[len(theta) :], strict=True):
                 assert bias.grad is not None
@@ -234,6 +234,7 @@ def _require_alike(i: int, flux: Hyperflux, first: Hyperflux) -> None:
         f"layers {[*flux.weights]} of {len(layers)}": [*map(id, weights)] != [id(m.weight) for m in layers],
         "a layer without biases": any(layer.bias is None for layer in layers),
         f"gate {flux.gate!r}": flux.gate != "constant",
+        f"floor {flux.floor}": flux.floor != first.floor,
         f"flow {flux.flow}": flux.flow.rule != "adam" or flux.flow != first.flow,
         f"pressure of {flux.rule}": type(flux.rule) is not PressureRule or flux.rule.is_called,
         f"step {flux.step_count}": flux.step_count > 0,

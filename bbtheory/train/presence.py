@@ -9,6 +9,7 @@ momentum act on absent weights as on others.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -188,7 +189,9 @@ class PresentWeight(MaskedWeight):
 
     # -- a step
 
-    def move(self, flow: Flow, lr: float, number: int, scale: float, push: float, gate: str) -> None:
+    def move(
+        self, flow: Flow, lr: float, number: int, scale: float, push: float, floor: float, gate: str
+    ) -> None:
         """Step t along H'(t) w dL/dtheta + push, and let the parameter hold theta of the new t.
 
         Parameters
@@ -200,7 +203,8 @@ class PresentWeight(MaskedWeight):
         scale : float
             What ``pulled`` has to be multiplied by: 1 over the loss scale and the number of processes.
         push : float
-            gamma/N.
+            gamma/N, on t above the floor.
+        floor : float
         gate : {"constant", "sigmoid"}
         """
         if self.held:
@@ -212,35 +216,38 @@ class PresentWeight(MaskedWeight):
         if not self.is_pulled:
             self.pulled.zero_()
         if arrays is not None:
-            self._move_compiled(arrays, flow, lr, number, KAPPA * scale, push)
+            self._move_compiled(arrays, flow, lr, number, KAPPA * scale, push, floor)
         else:
-            self._move(flow, lr, number, scale, push, gate)
+            self._move(flow, lr, number, scale, push, floor, gate)
         self.shown = False
         self.drop()
 
     @torch.no_grad()
-    def _move(self, flow: Flow, lr: float, number: int, scale: float, push: float, gate: str) -> None:
+    def _move(
+        self, flow: Flow, lr: float, number: int, scale: float, push: float, floor: float, gate: str
+    ) -> None:
+        pushed = push if math.isinf(floor) else (self.t > floor).to(self.t.dtype).mul_(push)
         if gate == "constant":
-            gradient = self.pulled.mul_(KAPPA * scale).add_(push)
+            gradient = self.pulled.mul_(KAPPA * scale).add_(pushed)
         else:
             s = torch.sigmoid(self.t)
-            gradient = self.pulled.mul_(scale).add_(push).mul_(s.mul_(1.0 - s))
+            gradient = self.pulled.mul_(scale).add_(pushed).mul_(s.mul_(1.0 - s))
         flow.update(self.t, self.moments, gradient, lr, number)
         torch.ge(self.t, 0, out=self.mask)
         self._split()
 
     def _move_compiled(
-        self, arrays: _Arrays, flow: Flow, lr: float, number: int, slope: float, push: float
+        self, arrays: _Arrays, flow: Flow, lr: float, number: int, slope: float, push: float, floor: float
     ) -> None:
         kind = arrays.t.dtype.type
         if flow.rule == "adam":
             step, root = flow.adam_step(lr, number)
-            numbers = (slope, push, *flow.betas, step, root, flow.eps)
+            numbers = (slope, push, floor, *flow.betas, step, root, flow.eps)
             tensors = (arrays.t, *arrays.moments, *arrays.split)
             arrays.kernel.adam(*tensors, *map(kind, numbers))
         else:
             velocity = arrays.moments[0] if arrays.moments else arrays.split[0]
-            numbers = (slope, push, flow.momentum, lr)
+            numbers = (slope, push, floor, flow.momentum, lr)
             arrays.kernel.sgd(arrays.t, velocity, *arrays.split, *map(kind, numbers))
 
     def _arrays(self, weight: torch.Tensor) -> _Arrays | None:

@@ -41,12 +41,15 @@ def pull_more(gradient, pulled, weight, dormant, kept):
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FLAGS)
-def adam(t, mean, square, pulled, weight, dormant, kept, slope, push, beta1, beta2, step, root, eps):
-    """Step t by Adam along slope * pulled + push; then weight, which holds all values, and dormant split."""
+def adam(t, mean, square, pulled, weight, dormant, kept, slope, push, floor, beta1, beta2, step, root, eps):
+    """Step t by Adam along slope * pulled + push, pushed above the floor; then split weight and dormant.
+
+    Weight holds all values before.
+    """
     one = t.dtype.type(1)
     zero = t.dtype.type(0)
     for i in range(t.size):
-        g = slope * pulled[i] + push
+        g = slope * pulled[i] + (push if t[i] > floor else zero)
         m = mean[i] + (one - beta1) * (g - mean[i])
         v = beta2 * square[i] + (one - beta2) * g * g
         mean[i] = m
@@ -61,11 +64,11 @@ def adam(t, mean, square, pulled, weight, dormant, kept, slope, push, beta1, bet
 
 
 @njit(cache=True, error_model="numpy", fastmath=_FLAGS)
-def sgd(t, velocity, pulled, weight, dormant, kept, slope, push, momentum, lr):
+def sgd(t, velocity, pulled, weight, dormant, kept, slope, push, floor, momentum, lr):
     """`adam` for SGD with momentum."""
     zero = t.dtype.type(0)
     for i in range(t.size):
-        v = momentum * velocity[i] + (slope * pulled[i] + push)
+        v = momentum * velocity[i] + (slope * pulled[i] + (push if t[i] > floor else zero))
         velocity[i] = v
         moved = t[i] - lr * v
         t[i] = moved

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import math
 import warnings
 
 import numpy as np
@@ -60,7 +61,9 @@ class Step(torch.autograd.Function):
 class Reference:
     """The authors' way, written anew: masked weights in every forward pass, the pressure in the loss."""
 
-    def __init__(self, widths, starts, gamma, weights, flow, *, gate="constant", kind=torch.float64):
+    def __init__(
+        self, widths, starts, gamma, weights, flow, *, gate="constant", floor=-math.inf, kind=torch.float64
+    ):
         self.model = mlp(0, widths).to(kind)
         self.layers = [layer for layer in self.model if isinstance(layer, nn.Linear)]
         self.t = [start.clone().requires_grad_() for start in starts]
@@ -69,7 +72,7 @@ class Reference:
             self.flow = torch.optim.Adam(self.t, flow.lr, betas=flow.betas, eps=flow.eps)
         else:
             self.flow = torch.optim.SGD(self.t, flow.lr, momentum=flow.momentum)
-        self.gamma, self.sigmoid, self.kind = gamma, gate == "sigmoid", kind
+        self.gamma, self.sigmoid, self.floor, self.kind = gamma, gate == "sigmoid", floor, kind
 
     def __call__(self, h):
         for layer, t in zip(self.layers, self.t, strict=True):
@@ -81,7 +84,8 @@ class Reference:
         self.optimizer.zero_grad()
         self.flow.zero_grad()
         presence = torch.cat([t.flatten() for t in self.t])
-        penalty = torch.sigmoid(presence).mean() if self.sigmoid else presence.mean()
+        penalty = torch.sigmoid(presence) if self.sigmoid else presence
+        penalty = (penalty * (presence.detach() > self.floor)).mean()
         for x in batch(number, 32, self.layers[0].in_features).to(self.kind).chunk(parts):
             ((self(x) - 0.3).pow(2).mean() / parts).backward()
         (self.gamma * penalty).backward()
@@ -154,6 +158,38 @@ def test_clipping_accumulation_and_the_sigmoid_gate_are_those_of_plain_autograd(
         flux_step(model, optimizer, flux, number, **how)
         reference.step(number, **how)
     assert max(differences(flux, reference)) < EXACT
+
+
+@pytest.mark.parametrize("gate", ["constant", "sigmoid"])
+@pytest.mark.parametrize("widths", [SMALL, LARGE])
+@pytest.mark.parametrize("flow", FLOWS)
+def test_a_floor_is_that_of_plain_autograd(flow, widths, gate):
+    model, optimizer, flux = start(widths, "sgd", flow=FLOWS[flow], gate=gate, floor=-0.12)
+    starts = [w.t for w in flux.weights.values()]
+    reference = Reference(widths, starts, 0.05, "sgd", FLOWS[flow], gate=gate, floor=-0.12)
+    deeper = Reference(widths, starts, 0.05, "sgd", FLOWS[flow], gate=gate)
+    for number in range(1, 21):
+        flux_step(model, optimizer, flux, number)
+        reference.step(number)
+        deeper.step(number)
+    assert max(differences(flux, reference)) < EXACT
+    assert max(differences(flux, deeper)) > 1e-3
+
+
+@pytest.mark.parametrize("rule", ["adam", "sgd"])
+def test_without_a_flux_a_weight_sinks_to_the_floor_and_no_further(rule):
+    lr = 0.01
+    model = nn.Linear(3, 2, bias=False)
+    flow = Flow(rule, lr=lr)
+    flux = Hyperflux(model, 6.0, interval=1000, flow=flow, presence=0.1, floor=-0.3)  # a push of 1
+    optimizer = torch.optim.SGD(model.parameters(), 1.0)
+    for _ in range(200):
+        optimizer.zero_grad()
+        model(torch.zeros(1, 3)).sum().backward()
+        optimizer.step()
+        flux.step()
+    low = float(flux.weights[""].t.min())
+    assert -0.3 - 12 * lr < low <= -0.3  # Adam remembers ten steps or so
 
 
 def test_compiled_loops_and_tensor_operations_agree_in_float32():

@@ -28,8 +28,15 @@ from experiments._cells import SavedProgress, Task, run_cell
 from experiments.protocol import Progress
 
 PRESSURES, SEEDS, EPOCHS, RATE, N = (4.0, 64.0, 4.0), (0, 0, 1), 3, 3e-3, 300
+FLOOR = -0.02  # reached
 TINY = replace(
-    fixed_pressure_lenet.SMOKE, exponents=(-3, 3), seeds=(0, 1), epochs=4, n_removed=5, flow_rate=1e-2
+    fixed_pressure_lenet.SMOKE,
+    exponents=(-3, 3),
+    seeds=(0, 1),
+    epochs=4,
+    n_removed=5,
+    flow_rate=1e-2,
+    standardize=False,
 )
 
 
@@ -42,7 +49,7 @@ def digits():
 
 def made(i):
     model = lenet_300_100(64, 10, seed=SEEDS[i]).double()
-    return Hyperflux(model, PRESSURES[i], interval=5, flow=Flow(lr=2e-2), seed=SEEDS[i])
+    return Hyperflux(model, PRESSURES[i], interval=5, flow=Flow(lr=2e-2), floor=FLOOR, seed=SEEDS[i])
 
 
 def side_by_side(x, y, *, fluxes=None, rates=(RATE,) * EPOCHS, device="cpu"):
@@ -167,6 +174,7 @@ def test_stacked_networks_go_on_bit_for_bit(tmp_path, monkeypatch):
     [
         ({"flow": Flow("sgd", 1.0)}, "flow Flow.*'sgd'"),
         ({"gate": "sigmoid"}, "gate 'sigmoid'"),
+        ({"floor": -0.2}, "floor -0.2"),
         ({"pressure": lambda k: 1.0}, "pressure of .*PressureRule"),
         ({"pressure": SteerDensity(0.1, pruning=5, regrowth=5)}, "pressure of .*SteerDensity"),
         ({"exclude": ["fc2"]}, r"\['fc1', 'fc3'\]"),
@@ -174,7 +182,7 @@ def test_stacked_networks_go_on_bit_for_bit(tmp_path, monkeypatch):
     ],
 )
 def test_what_cannot_be_stacked(digits, change, match):
-    settings = {"pressure": 1.0, "flow": Flow(lr=2e-2), **change}
+    settings = {"pressure": 1.0, "flow": Flow(lr=2e-2), "floor": FLOOR, **change}
     odd = Hyperflux(lenet_300_100(64, 10).double(), settings.pop("pressure"), interval=5, **settings)
     with pytest.raises(ValueError, match=f"fluxes must be.*{match}.*network 1"):
         HyperfluxStack([made(0), odd], *digits, learning_rate=RATE)
@@ -188,8 +196,8 @@ def test_other_networks_are_refused(digits):
     smooth = torch.nn.Sequential(torch.nn.Linear(64, 9), torch.nn.Tanh(), torch.nn.Linear(9, 10)).double()
     for odd, match in (
         (trained, "step 1"),
-        (Hyperflux(lenet_300_100(64, 9).double(), 1.0, flow=Flow(lr=2e-2)), "shapes.*9"),
-        (Hyperflux(smooth, 1.0, flow=Flow(lr=2e-2)), "Tanh"),
+        (Hyperflux(lenet_300_100(64, 9).double(), 1.0, flow=Flow(lr=2e-2), floor=FLOOR), "shapes.*9"),
+        (Hyperflux(smooth, 1.0, flow=Flow(lr=2e-2), floor=FLOOR), "Tanh"),
     ):
         with pytest.raises(ValueError, match=match):
             HyperfluxStack([made(0), odd], *digits, learning_rate=RATE)
