@@ -1,4 +1,8 @@
-"""LeNet-300-100 while it is pruned: what the experiments with Hyperflux share."""
+"""LeNet-300-100 while it is pruned: what the experiments with Hyperflux share.
+
+Images are in [0, 1]; the authors take them less their mean over their standard deviation, with which no
+pixel is always 0. `fixed_pressure_lenet`, which is held against their numbers, does as they do.
+"""
 
 from __future__ import annotations
 

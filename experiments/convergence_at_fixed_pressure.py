@@ -1,10 +1,11 @@
 """Does the density under a held pressure converge, how, and to the same place for Adam and SGD on presence?
 
 Source: LeNet-300-100 on MNIST, from --data-root or BBTHEORY_DATA; the smoke preset takes scikit-learn's
-digits. Hyperflux (arXiv 2504.05349) with the authors' settings for this network: presence by Adam from
-uniform (0.2, 0.5), or by SGD with momentum 0.9 from (0.0002, 0.0005); weights by Adam, at a rate that is held
-or falls along a cosine. Nothing is tuned. Slow SGD has a third of the rate, and arrives (below) when Adam
-does: it tells the optimizer from its speed. It was added when a first record had SGD end lower.
+digits. Hyperflux (arXiv 2504.05349) with the authors' settings for this network, but images in [0, 1] and a
+pressure without a floor: presence by Adam from uniform (0.2, 0.5), or by SGD with momentum 0.9 from (0.0002,
+0.0005); weights by Adam, at a rate that is held or falls along a cosine. Nothing is tuned. Slow SGD has a
+third of the rate, and arrives (below) when Adam does: it tells the optimizer from its speed. It was added
+when a first record had SGD end lower.
 
 What the separable loss says (weights at their optimum that do not interact): t falls to 0 at one speed,
 ``arrival`` epochs after the start (t over the rate for Adam, t N (1 - momentum)/(rate gamma) steps for SGD),

@@ -194,6 +194,18 @@ def test_slow_presence_arrives_later_and_prunes_later():
     assert slow.density[0] > quick.density[0]
 
 
+def test_images_and_floor_of_a_held_pressure_matter():
+    """The higher the floor, the sooner absent weights return."""
+    config = replace(HELD, exponents=(4,), flow_rate=2e-2, epochs=8)
+    changes = ({"floor": -math.inf}, {}, {"floor": -0.05}, {"standardize": False})
+    none, low, high, unscaled = (
+        fixed_pressure_lenet.run(replace(config, **change), Progress()).networks[0].density[-1]
+        for change in changes
+    )
+    assert none < low < high
+    assert unscaled != low
+
+
 def test_half_of_a_change():
     assert regrowth_phase.half_interval(np.array([1.0, 1.2, 1.6, 2.0])) == pytest.approx(1.75)
     assert math.isnan(regrowth_phase.half_interval(np.ones(3)))
