@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from figures._driver import main as draw_figures
 from paper_checks import _driver
 from paper_checks._driver import Judged
 from paper_checks._driver import main as judge
+from paper_checks.pressure_sets_density_on_lenet import DENSITIES
 from paper_checks.protocol import CheckResult
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -232,6 +234,15 @@ def numbers_in_words():
     ):
         ratios = sorted(getattr(row, name) for row in foretold if (row.family == "hyperflux") == is_flux)
         yield said.format(ratios[0], ratios[-1]), law_pages
+    held = result_of("fixed_pressure_lenet").rows
+    shown = [f"{100 * row.density:.2f}" if row.density > 0.01 else f"{100 * row.density:.3f}" for row in held]
+    yield f"densities of {', '.join(shown[:-1])} and {shown[-1]} %", law_pages
+    theirs = sorted(row.density / DENSITIES[round(math.log2(row.pressure))] for row in held)
+    yield f"{theirs[0]:.2f} to {theirs[-1]:.2f} of theirs", law_pages
+    flows = sorted(row.ratio for row in result_of("convergence_at_fixed_pressure").rows if row.flow != "adam")
+    yield f"{flows[0]:.2f} to {flows[-1]:.2f} of what Adam leaves", law_pages
+    (slow,) = (row for row in result_of("learning_rate_convergence").rows if row.learning_rate == 1e-4)
+    yield f"{slow.ratio:.2f} [{slow.ratio_low:.2f}, {slow.ratio_high:.2f}] of what 1e-3 leaves", law_pages
     rows = {(r.case, r.peer): r for r in result_of("bench_training_overhead").rows}
     wide = "4 layers of width 1024, batch 256"
     step = rows[f"{wide}, step", "dense step"]
