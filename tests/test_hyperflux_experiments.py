@@ -310,6 +310,7 @@ def test_idle_weights_leave_as_predicted_and_not_otherwise():
     [
         (fixed_pressure_lenet, {"exponents": (99,)}, "exponents"),
         (fixed_pressure_lenet, {"smoothing": 1.0}, "smoothing"),
+        (fixed_pressure_lenet, {"floor": 0.1}, "floor"),
         (fixed_pressure_lenet, {"device": "tpu"}, "device"),
         (target_density, {"methods": ("luck",)}, "methods"),
         (target_density, {"densities": (1.0,)}, "densities"),

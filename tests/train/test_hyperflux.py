@@ -684,6 +684,8 @@ def test_a_changed_presence_is_noticed():
         ({"presence": (0.5, 0.2)}, "low <= high"),
         ({"presence": float("inf")}, "presence"),
         ({"gate": "hard"}, "gate"),
+        ({"floor": 0.0}, "floor"),
+        ({"floor": math.nan}, "floor"),
         ({"absent": "gone"}, "absent"),
         ({"layers": ["7"]}, "layers must name"),
         ({"seed": -1}, "seed"),
