@@ -226,6 +226,10 @@ def numbers_in_words():
     squares = sorted(row.r_squared for row in law)
     yield f"R² is {squares[0]:.3f} to {squares[-1]:.3f}", (README,)
     law_pages = README, ROOT / "docs" / "hyperflux.md"
+    convolutions = [result_of("pruning_law_convnet").row(n) for n in ("hyperflux", "magnitude", "taylor")]
+    assert [row.n_power_law for row in convolutions[1:]] == [0, 0]
+    said = f"{convolutions[0].n_power_law} of {convolutions[0].n} curves are power laws there, R² is"
+    yield f"{said} {convolutions[0].r_squared:.4f}", law_pages
     foretold = result_of("spectrum_predicts_exponent").rows
     for name, is_flux, said in (
         ("ratio", False, "measured over predicted is {:.2f} to {:.2f} for magnitude and Taylor"),
