@@ -141,7 +141,8 @@ def _metric(
     rows = sorted(
         (r for r in result.metrics if r.method == method and r.metric == metric), key=lambda r: r.wanted
     )
-    return tuple(np.array([getattr(row, name) for row in rows]) for name in ("mean", "low", "high", "wanted"))  # type: ignore[return-value]
+    mean, low, high, wanted = np.array([(r.mean, r.low, r.high, r.wanted) for r in rows]).reshape(-1, 4).T
+    return mean, low, high, wanted
 
 
 def _row(result: Result, method: str, wanted: float):
