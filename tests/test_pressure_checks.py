@@ -234,6 +234,20 @@ def test_rules_on_courses(name, expected, change):
     assert verdict(name, course(**change)) == expected
 
 
+@pytest.mark.parametrize("fall", [0.0, 0.2])
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("presence_optimizers_agree", lambda fall: course(ratio=1.3, fall=fall)),
+        ("density_forgets_the_learning_rate", lambda fall: rates(ratio=1.3, fall=fall)),
+        ("eps_artefact_fades", lambda fall: eps(end=0.3, fall=fall)),
+    ],
+)
+def test_notes_name_what_is_not_at_rest(name, make, fall):
+    note = CHECKS.load(name).check(make(fall)).note
+    assert note.count("(not at rest)") == (fall > 0)
+
+
 def rates(ratio=1.0, half=0.05, drift=-0.01, first=-0.01, fall=0.0):
     row = learning_rate_convergence.Row
     rows = [made(row, learning_rate=1e-3, n=3, drift=first, **around("ratio", 1.0, 0.0))]

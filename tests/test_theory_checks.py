@@ -70,6 +70,14 @@ def test_every_check_of_theory_alone_has_a_control_here():
     assert alone <= {name for name, *_ in CASES}
 
 
+@pytest.mark.parametrize("correlation", [0.1, 0.3])
+def test_the_bound_holds_with_the_largest_eigenvalue(correlation):
+    """With n units that all correlate by rho it is 1 + (n - 1) rho; the weakest signal is linear in it."""
+    result = CHECKS.load("traffic_bounds_information").check(correlation)
+    assert "8 units" in result.note
+    assert float(result.note.split()[-1]) == pytest.approx(result.observed / (1 + 7 * correlation), abs=6e-4)
+
+
 # checks on records of theory against itself, computed or measured
 
 
