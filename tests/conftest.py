@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -18,24 +17,17 @@ class SmokeRuns:
     def __init__(self, results: Path):
         self.results = results
         self.catalog = Catalog("experiments")
-        self.seconds: dict[str, float] = {}  # of processor time
 
     def record(self, name: str) -> archive.Archived:
         """Return an experiment's smoke record, run on first request; skip the test where it cannot run."""
         module = self.catalog.load(name)
         path = archive.record_path(self.results, name, "smoke", module.SMOKE)
         if not path.exists():
-            self.run(name)
+            assert main([name, "--preset", "smoke", "--results", str(self.results)]) == 0
         found = archive.read(path, module.Result)
         if found.status != archive.OK:
             pytest.skip(f"{name}: {found.status}")
         return found
-
-    def run(self, name: str) -> None:
-        """Run an experiment's smoke preset anew."""
-        start = time.process_time()
-        assert main([name, "--preset", "smoke", "--results", str(self.results), "--force"]) == 0
-        self.seconds[name] = time.process_time() - start
 
 
 @pytest.fixture(scope="session")
