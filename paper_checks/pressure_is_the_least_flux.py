@@ -43,12 +43,14 @@ def check(result: Result) -> CheckResult:
         claim=CLAIM,
         source=PAPER,
         predicted=f"a ratio from 1/{FACTOR:g} to {FACTOR:g}",
-        observed=float(np.exp(mean)),
-        interval=(float(np.exp(low)), float(np.exp(high))),
+        observed=f"0 or less at {missing} of {len(result.rows)} pressures"
+        if missing
+        else float(np.exp(mean)),
+        interval=None if missing else (float(np.exp(low)), float(np.exp(high))),
         verdict=verdict,
         note=(
-            f"geometric mean of least flux over pressure, 95 % over {len(rows)} pressures ({missing} more "
-            f"have a least flux that is not positive): {each}. Largest share of absent weights whose flux "
-            f"exceeds the pressure: {above:.3f}"
+            f"least flux over pressure where it is positive: {each or 'nowhere'}; with one at every pressure their "
+            f"geometric mean is judged, 95 % over pressures, n = {len(result.rows)}. Largest share of absent "
+            f"weights whose flux exceeds the pressure: {above:.3f}"
         ),
     )

@@ -108,7 +108,10 @@ def test_rules_on_held_pressures(name, expected, change):
 def test_some_pressures_without_a_least_flux():
     found = held()
     rows = (dataclasses.replace(found.rows[0], flux_low=0.0), *found.rows[1:])
-    assert verdict("pressure_is_the_least_flux", dataclasses.replace(found, rows=rows)) == UNDECIDED
+    judged = CHECKS.load("pressure_is_the_least_flux").check(dataclasses.replace(found, rows=rows))
+    assert judged.verdict == UNDECIDED
+    assert judged.observed == "0 or less at 1 of 6 pressures"
+    assert judged.interval is None
 
 
 # a density that is asked for
