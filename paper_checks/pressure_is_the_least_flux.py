@@ -49,8 +49,8 @@ def check(result: Result) -> CheckResult:
         interval=None if missing else (float(np.exp(low)), float(np.exp(high))),
         verdict=verdict,
         note=(
-            f"least flux over pressure where it is positive: {each or 'nowhere'}; with one at every pressure their "
-            f"geometric mean is judged, 95 % over pressures, n = {len(result.rows)}. Largest share of absent "
-            f"weights whose flux exceeds the pressure: {above:.3f}"
+            f"least flux over pressure where it is positive: {each or 'nowhere'}; with one at every "
+            f"pressure their geometric mean is judged, 95 %, n = {len(result.rows)} pressures. Largest share of "
+            f"absent weights whose flux exceeds the pressure: {above:.3f}"
         ),
     )
