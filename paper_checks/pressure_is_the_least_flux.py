@@ -50,7 +50,7 @@ def check(result: Result) -> CheckResult:
         verdict=verdict,
         note=(
             f"least flux over pressure where it is positive: {each or 'nowhere'}; with one at every "
-            f"pressure their geometric mean is judged, 95 %, n = {len(result.rows)} pressures. Largest share of "
-            f"absent weights whose flux exceeds the pressure: {above:.3f}"
+            f"pressure their geometric mean is judged, 95 %, n = {len(result.rows)} pressures. Largest share "
+            f"of absent weights whose flux exceeds the pressure: {above:.3f}"
         ),
     )
