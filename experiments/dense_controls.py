@@ -81,7 +81,7 @@ class Config:
         validate.integer("epochs", self.epochs, "[1, inf)")
 
 
-SMOKE = Config(controls=("digits",), epochs=20, seeds=(0, 1))
+SMOKE = Config(controls=("digits",), epochs=8, seeds=(0, 1))
 CPU = Config()
 
 
