@@ -72,7 +72,18 @@ def run(
                 return FAILED
             parser.error(message)
         except ValueError as error:
-            parser.error(_one_line(error))
+            if not hides_interrupt(error):
+                parser.error(_one_line(error))
         except KeyboardInterrupt:
-            print(f"{parser.prog}: interrupted", file=sys.stderr)
-            return INTERRUPTED
+            pass
+    print(f"{parser.prog}: interrupted", file=sys.stderr)
+    return INTERRUPTED
+
+
+def hides_interrupt(error: BaseException) -> bool:
+    """Say whether an error came of an interrupt: archives that are cut off in mid-write fail to close."""
+    while error.__context__ is not None:
+        error = error.__context__
+        if isinstance(error, KeyboardInterrupt):
+            return True
+    return False

@@ -16,6 +16,7 @@ import numpy as np
 
 from bbtheory.archive import OK, seeds_of
 from bbtheory.catalog import Catalog
+from bbtheory.cli import hides_interrupt
 from bbtheory.provenance import provenance
 from bbtheory.records import Record
 from bbtheory.storage import atomic, read_npz, restore, store
@@ -114,6 +115,8 @@ def run_cell(task: Task, on_share: Callable[[float], object] = lambda share: Non
     except _OutOfTime:
         status = STOPPED
     except Exception as error:
+        if hides_interrupt(error):
+            raise KeyboardInterrupt from None
         status = FAILED + explain(error)
     origin = provenance(task.config, date=date, seconds=round(progress.seconds, 3))
     return Outcome(task, status, result, origin)

@@ -94,6 +94,8 @@ def _run(catalog: Catalog, names: list[str], preset: str, means: Means, force: b
         except NoClusterError:
             raise
         except Exception as error:
+            if cli.hides_interrupt(error):
+                raise KeyboardInterrupt from None
             status = _fail(f"{name}: {explain(error)}")
     return status
 

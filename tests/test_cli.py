@@ -52,6 +52,20 @@ def test_interrupt_is_exit_130(capsys):
     assert run(raising(KeyboardInterrupt())) == 130
 
 
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_interrupt_that_an_error_hides_is_exit_130(capsys, depth):
+    def body(args, left=depth):
+        try:
+            if left == 0:
+                raise KeyboardInterrupt
+            body(args, left - 1)
+        finally:
+            raise ValueError("an archive must be whole to be closed")
+
+    assert run(body) == 130
+    assert capsys.readouterr().err == "prog: interrupted\n"
+
+
 def test_warnings_are_one_line_on_stderr(capsys):
     def body(args):
         with warnings.catch_warnings():

@@ -264,6 +264,28 @@ def test_interrupt(tmp_path, whole):
     assert record(tmp_path, "walk").result == whole.result
 
 
+@pytest.mark.parametrize("saver", ["savez", "savez_compressed"])  # of states, of records
+@pytest.mark.parametrize("error", [KeyError, RuntimeError, ValueError])
+@pytest.mark.parametrize(
+    ("cause", "status", "line"),
+    [(KeyboardInterrupt, 130, ": interrupted"), (KeyError, 1, "cannot be closed")],
+)
+def test_an_interrupt_in_mid_write(tmp_path, monkeypatch, capsys, saver, error, cause, status, line):
+    """Archives that are cut off then fail to close, and only that error is seen."""
+
+    def cut_off(path, **arrays):
+        path.write_bytes(b"half")
+        try:
+            raise cause
+        finally:
+            raise error("cannot be closed")
+
+    monkeypatch.setattr(np, saver, cut_off)
+    assert toy(tmp_path, "walk") == status
+    assert line in capsys.readouterr().err.splitlines()[-1]
+    assert not half_written(tmp_path)
+
+
 def test_time_limit(tmp_path, whole, monkeypatch, capsys):
     monkeypatch.setenv("TOY_NAP", "0.003")  # 0.3 s a cell at least
     assert toy(tmp_path, "walk", "--time-limit", "0.7") == 0
