@@ -16,8 +16,8 @@ LARGEST = 10**6  # bytes of a file of verdicts; the real one has some ten thousa
 SIGNS = {"confirmed": "✓", "refuted": "✗", "undecided": "?"}
 BROKEN = "could not run"
 _ABOUT = (
-    "Each claim is judged by the rule that its check states: confirmed, refuted or undecided. A refuted claim "
-    "is a result. Absent records and smoke runs leave a claim undecided."
+    "Each claim is judged by the rule that its check states: confirmed, refuted or undecided. A refuted "
+    "claim is a result. Absent records and smoke runs leave a claim undecided."
 )
 
 
