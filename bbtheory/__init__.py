@@ -114,7 +114,7 @@ _EXPORTS = {
     "TrafficBound": "theory.traffic_bound",
 }
 
-__all__ = ["__version__", *sorted(_EXPORTS)]  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = ["__version__", *sorted(_EXPORTS)]  # pyright: ignore[reportUnsupportedDunderAll]  # from the table above
 
 if TYPE_CHECKING:
     from .fit.balance import fit_balance as fit_balance

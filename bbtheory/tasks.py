@@ -2,15 +2,14 @@
 
 Each input is true with its own probability, independently of the others. A term is a conjunction of
 literals, written as a tuple of input indices: ``j`` means input j, ``~j`` its negation. The label of a DNF is
-true if any term is, the label of a parity if an odd number of its one term's literals is. Everything
-else is exact: by products over independent literals, and by enumeration only within groups of terms that
-share inputs.
+true if any term is, the label of a parity if an odd number of its one term's literals is. Probabilities are
+exact (`bbtheory.term_probability`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -19,10 +18,19 @@ import numpy as np
 
 from bbtheory import validate
 from bbtheory.records import Record
+from bbtheory.term_probability import (
+    MAX_ENUMERATED,
+    any_probability,
+    combined,
+    each_probability,
+    enumerate_inputs,
+    input_of,
+    literal_probability,
+    only_probability,
+)
 
 RULES = ("dnf", "parity")
 MAX_LITERALS = 10**6  # in all terms of one DNF
-MAX_ENUMERATED = 20  # inputs: a million rows
 
 # "rare features of p ~ 0.11 and common ones of p ~ 0.72" read as two literals each: 1/9 and 0.7225
 RARE_LITERAL = 1.0 / 3.0
@@ -117,7 +125,7 @@ class BooleanTask:
             if not isinstance(term, (tuple, list)) or not term:
                 raise ValueError(f"terms[{t}] must be a non-empty tuple of literals, got {term!r}")
             literals = tuple(validate.integer(f"terms[{t}]", j, f"[{-n}, {n - 1}]") for j in term)
-            if len({_input(j) for j in literals}) < len(literals):
+            if len({input_of(j) for j in literals}) < len(literals):
                 raise ValueError(f"terms[{t}] must name each input at most once, got {literals}")
             clean.append(literals)
         put("terms", tuple(clean))
@@ -151,9 +159,7 @@ class BooleanTask:
         x = _booleans(inputs)
         if x.ndim != 2 or x.shape[1] != self.n_inputs:
             raise ValueError(f"inputs must have shape (n, {self.n_inputs}), got {x.shape}")
-        combine = np.logical_xor if self.rule == "parity" else np.logical_and
-        columns = [combine.reduce([x[:, _input(j)] ^ (j < 0) for j in term]) for term in self.terms]
-        return np.stack(columns, axis=1)
+        return combined(x, self.terms, np.logical_xor if self.rule == "parity" else np.logical_and)
 
     def labels(self, inputs: np.ndarray) -> np.ndarray:
         """Return the labels without label noise, (n,) bool; Raises as `term_values`."""
@@ -169,7 +175,7 @@ class BooleanTask:
         """
         if self.n_inputs > MAX_ENUMERATED:
             raise ValueError(f"n_inputs must be at most {MAX_ENUMERATED} to enumerate, got {self.n_inputs}")
-        inputs, probability = _enumerate(np.array(self.probability))
+        inputs, probability = enumerate_inputs(np.array(self.probability))
         terms = self.term_values(inputs)
         return TruthTable(inputs, probability, terms, np.asarray(terms.any(axis=1)))
 
@@ -208,9 +214,9 @@ class BooleanTask:
     def term_probability(self) -> np.ndarray:
         """P(term t is true), (n_terms,): the product of its literals' probabilities; of a parity, P(odd)."""
         if self.rule == "parity":
-            agreement = math.prod(1.0 - 2.0 * self._literal(j) for j in self.terms[0])
+            agreement = math.prod(1.0 - 2.0 * literal_probability(self.probability, j) for j in self.terms[0])
             return np.array([0.5 * (1.0 - agreement)])
-        return np.array([math.prod(self._literal(j) for j in term) for term in self.terms])
+        return each_probability(self.probability, self.terms)
 
     @cached_property
     def only_probability(self) -> np.ndarray:
@@ -223,67 +229,14 @@ class BooleanTask:
         """
         if self.rule == "parity":
             return self.term_probability
-        groups = list(self._groups())
-        silent = [self._none(group) for group in groups]
-        only = np.empty(self.n_terms)
-        for g, group in enumerate(groups):
-            others = math.prod(silent[:g] + silent[g + 1 :])
-            for t in group:
-                alone = self.term_probability[t] if len(group) == 1 else self._only_within(t, group)
-                only[t] = alone * others
-        return only
+        return only_probability(self.probability, self.terms)
 
     @cached_property
     def label_probability(self) -> float:
         """P(label is true), without label noise; Raises as `only_probability`."""
         if self.rule == "parity":
             return float(self.term_probability[0])
-        # 1 - product, without the cancellation when every term is rare
-        nothing = sum(math.log(none) if none > 0 else -math.inf for none in map(self._none, self._groups()))
-        return -math.expm1(nothing)
-
-    def _literal(self, j: int) -> float:
-        """P(literal is true)."""
-        p = self.probability[_input(j)]
-        return p if j >= 0 else 1.0 - p
-
-    def _groups(self) -> Iterator[list[int]]:
-        """Yield the terms in groups that share no input with each other."""
-        groups: list[tuple[set[int], list[int]]] = []
-        for t, term in enumerate(self.terms):
-            used, members = {_input(j) for j in term}, [t]
-            apart = []
-            for inputs, others in groups:
-                if inputs & used:
-                    used, members = used | inputs, others + members
-                else:
-                    apart.append((inputs, others))
-            groups = [*apart, (used, members)]
-        return (sorted(members) for _, members in groups)
-
-    def _none(self, group: list[int]) -> float:
-        """P(no term of the group is true)."""
-        if len(group) == 1:
-            return 1.0 - float(self.term_probability[group[0]])
-        return self._within(group, lambda terms: ~np.asarray(terms.any(axis=1)))
-
-    def _only_within(self, t: int, group: list[int]) -> float:
-        """P(term t and no other of its group is true)."""
-        at = group.index(t)
-        return self._within(group, lambda terms: terms[:, at] & (terms.sum(axis=1) == 1))
-
-    def _within(self, group: list[int], event: Callable[[np.ndarray], np.ndarray]) -> float:
-        """P(event of the terms of a group), by enumeration of the inputs they use."""
-        used = sorted({_input(j) for t in group for j in self.terms[t]})
-        if len(used) > MAX_ENUMERATED:
-            raise ValueError(
-                f"terms must share inputs in groups of at most {MAX_ENUMERATED} inputs, got {len(used)}"
-            )
-        place = {j: i for i, j in enumerate(used)}
-        terms = tuple(tuple(place[j] if j >= 0 else ~place[~j] for j in self.terms[t]) for t in group)
-        part = BooleanTask("dnf", tuple(self.probability[j] for j in used), terms)
-        table = part.truth_table()
-        return float(table.probability[event(table.terms)].sum())
+        return any_probability(self.probability, self.terms)
 
 
 def _booleans(inputs: np.ndarray) -> np.ndarray:
@@ -300,21 +253,6 @@ def _booleans(inputs: np.ndarray) -> np.ndarray:
         if not np.isin(x, (0.0, 1.0)).all():
             raise ValueError("inputs must be booleans or zeros and ones")
     return x.astype(bool)
-
-
-def _input(literal: int) -> int:
-    return literal if literal >= 0 else ~literal
-
-
-def _enumerate(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return all rows of bits (2^n, n) and their probabilities."""
-    n = probability.size
-    rows = np.arange(1 << n)
-    inputs = (rows[:, None] >> np.arange(n) & 1).astype(bool)
-    weight = np.ones(1)
-    for p in probability:  # the later input is the higher bit
-        weight = np.concatenate([weight * (1.0 - p), weight * p])
-    return inputs, weight
 
 
 def dnf(

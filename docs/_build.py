@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from latex2mathml.converter import convert  # pyright: ignore[reportMissingImports]
-from mkdocs.exceptions import PluginError  # pyright: ignore[reportMissingImports]
-from mkdocs.structure.files import File, Files  # pyright: ignore[reportMissingImports]
+from latex2mathml.converter import convert  # pyright: ignore[reportMissingImports]  # extra docs
+from mkdocs.exceptions import PluginError  # pyright: ignore[reportMissingImports]  # extra docs
+from mkdocs.structure.files import File, Files  # pyright: ignore[reportMissingImports]  # extra docs
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "build" / "figures"

@@ -330,7 +330,7 @@ def _torch(task: BooleanTask, hidden: tuple[int, ...], batch: int, seed: int) ->
 
 def _jax(task: BooleanTask, hidden: tuple[int, ...], batch: int, seed: int, fixed: bool = False) -> Loop:
     import jax  # pyright: ignore[reportMissingImports]  # an extra
-    import jax.numpy as jnp  # pyright: ignore[reportMissingImports]
+    import jax.numpy as jnp  # pyright: ignore[reportMissingImports]  # an extra
 
     rng = np.random.default_rng(seed)
     parameters = [

@@ -201,8 +201,8 @@ def _as_published(
         if isinstance(module, (nn.Linear, nn.Conv2d)):
             t = (0.2 + 0.3 * torch.rand(module.weight.shape, generator=generator)).requires_grad_()
             presence.append(t)
-            # by name: to the type checker a method is nothing to assign to
-            setattr(module, "forward", masked(module, t))  # noqa: B010
+            layer: Any = module  # to the type checker a method is nothing to assign to
+            layer.forward = masked(layer, t)
     flow = torch.optim.Adam(presence, 1e-3)
     n_weights = sum(t.numel() for t in presence)
 

@@ -294,8 +294,10 @@ def _increasing_root(f: Callable[[float], float], level: float, high: float) -> 
     """Solve f(x) = level for f that rises from 0 at 0."""
     from scipy.optimize import brentq
 
-    # scipy's signature allows for full_output, which is off
-    return float(brentq(lambda x: f(x) - level, 0.0, high, xtol=1e-10)) if level > 0 else 0.0  # type: ignore[arg-type]
+    if level <= 0:
+        return 0.0
+    root: Any = brentq(lambda x: f(x) - level, 0.0, high, xtol=1e-10)  # a number, without full_output
+    return float(root)
 
 
 def _mean_pair(matrix: np.ndarray) -> float:

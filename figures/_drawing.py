@@ -98,7 +98,9 @@ def _flat(text: str) -> str:
 
 
 def _record(axes: Axes, name: str, **columns: Any) -> str:
-    return axes.figure.figure.record(axes, name, **columns)  # type: ignore[union-attr]
+    drawing = axes.figure.figure
+    assert isinstance(drawing, Drawing)
+    return drawing.record(axes, name, **columns)
 
 
 def points(

@@ -67,8 +67,8 @@ def draw(figure: Drawing, *results: Result | None) -> str:
         )
         axes.set_ylabel("method")
     legend = figure.legend(loc="outside upper center", ncols=6)
-    for handle in legend.legend_handles[1:]:
-        handle.set_color("0.25")  # type: ignore[union-attr]  # colours are methods
+    for handle in legend.get_lines()[1:]:
+        handle.set_color("0.25")  # colours are methods
     return (
         "Mean absolute correlation over pairs of units that change, by layer, mean over layers with equal "
         f"weight and over {all_seeds(results)}, before training (grey bar) and after; colours are methods, "

@@ -306,7 +306,6 @@ def test_collect_over_seeds():
     assert [(s.schedules[0], s.seeds[0]) for s in settings[2:4]] == [("base", 2), ("quick", 0)]
     found = collect(config, [cell(0.5 + 0.1 * s.seeds[0] * (s.schedules[0] == "base")) for s in settings])
     base, quick, curves = found.row("magnitude"), found.row("magnitude", "quick"), found.curve("magnitude")
-    assert base is not None and quick is not None and curves is not None  # noqa: PT018
     assert base.exponent == pytest.approx(0.6, abs=5e-3)
     assert base.exponent_low < 0.5 < 0.7 < base.exponent_high  # three values 0.1 apart
     assert quick.against_base == pytest.approx(np.mean([1, 5 / 6, 5 / 7]), abs=0.01)

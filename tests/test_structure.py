@@ -48,10 +48,11 @@ TABLE = (
     Row(("bbtheory/schedules.py",), BASE, ()),
     Row(("bbtheory/records.py",), BASE, ("numpy", "pandas")),
     Row(
-        ("bbtheory/validate.py", "bbtheory/storage.py", "bbtheory/tables.py", "bbtheory/tasks.py"),
+        ("bbtheory/validate.py", "bbtheory/storage.py", "bbtheory/tables.py", "bbtheory/term_probability.py"),
         BASE,
         ("numpy",),
     ),
+    Row(("bbtheory/tasks.py",), (*BASE, "term_probability"), ("numpy",)),
     Row(("bbtheory/provenance.py", "bbtheory/archive.py"), BASE, ("numpy",)),
     Row(("bbtheory/cli.py", "bbtheory/catalog.py", "bbtheory/layout.py"), BASE, ("numpy",)),
     Row(("bbtheory/plots.py",), (*BASE, "theory", "fit"), ("numpy", "matplotlib")),
@@ -236,7 +237,7 @@ def faults(kind: type[Record]) -> list[str]:
     """Return how a result type breaks the rules of records."""
     found = []
     # the only place where a dataclass keeps how it was made
-    if not dataclasses.is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if not dataclasses.is_dataclass(kind) or not kind.__dataclass_params__.frozen:
         found.append("must be frozen")
     if "__dataclass_fields__" not in vars(kind):
         found.append("must be a dataclass itself")

@@ -7,16 +7,19 @@ answer to a cut, or where weights under pressure stay: there theory meets nature
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from functools import cache
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+if importlib.util.find_spec("torch") is None:
+    pytest.skip("needs torch", allow_module_level=True)
+import torch
+from torch import nn
 
-from bbtheory import (  # noqa: E402
+from bbtheory import (
     Network,
     Shock,
     density_under_pressure,
@@ -26,8 +29,8 @@ from bbtheory import (  # noqa: E402
     solve_presence,
     threshold_degree,
 )
-from bbtheory.fit.uncertainty import mean_interval  # noqa: E402
-from bbtheory.train import (  # noqa: E402
+from bbtheory.fit.uncertainty import mean_interval
+from bbtheory.train import (
     BudgetedBroadcast,
     Flow,
     Hyperflux,

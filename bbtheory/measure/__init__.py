@@ -27,7 +27,7 @@ _EXPORTS = {
     "Verification": "verification",
 }
 
-__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]  # from the table above
 
 if TYPE_CHECKING:
     from .activity import Activity as Activity

@@ -37,7 +37,7 @@ _EXPORTS = {
     "PopulationState": "population_run",
 }
 
-__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]  # from the table above
 
 if TYPE_CHECKING:
     from .boolean import simulate_boolean as simulate_boolean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -139,5 +139,5 @@ def correlation_level(
 def _root(excess: Callable[[float], float], below: float, above: float) -> float:
     from scipy.optimize import brentq
 
-    # scipy's signature allows for full_output, which is off
-    return float(brentq(excess, below, above, xtol=_RELATIVE * above))  # type: ignore[arg-type]
+    root: Any = brentq(excess, below, above, xtol=_RELATIVE * above)  # a number, without full_output
+    return float(root)

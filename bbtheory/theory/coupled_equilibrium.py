@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -173,14 +173,14 @@ def _meet(k: np.ndarray, J: np.ndarray, budget: float, method: str) -> CoupledEq
     low, high = 0.0, 1.0 / float(k.max())
     while _at(k, J, high, budget, method).traffic > budget:
         low, high = high, 2.0 * high
-    beta = brentq(
+    beta: Any = brentq(  # a number, without full_output
         lambda b: _at(k, J, b, budget, method).traffic - budget,
         low,
         high,
         xtol=1e-300,
         rtol=4 * np.finfo(float).eps,
     )
-    return _at(k, J, float(beta), budget, method)  # type: ignore[arg-type]  # full_output is off
+    return _at(k, J, float(beta), budget, method)
 
 
 def _at(k: np.ndarray, J: np.ndarray, beta: float, budget: float | None, method: str) -> CoupledEquilibrium:

@@ -41,7 +41,7 @@ _CORRECTABLE = 4e-6
 
 
 @intrinsic
-def as_float(typing_context, bits=None):  # pragma: no cover - compiled
+def as_float(typing_context, bits=None):
     """Return the float64 of 64 bits."""
 
     def generate(context, builder, signature, args):
@@ -51,7 +51,7 @@ def as_float(typing_context, bits=None):  # pragma: no cover - compiled
 
 
 @intrinsic
-def as_bits(typing_context, number=None):  # pragma: no cover - compiled
+def as_bits(typing_context, number=None):
     """Return the bits of a float64."""
 
     def generate(context, builder, signature, args):

@@ -140,7 +140,7 @@ _EXPORTS = {
     "WordErrors": "word_errors",
 }
 
-__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]
+__all__ = sorted(_EXPORTS)  # pyright: ignore[reportUnsupportedDunderAll]  # from the table above
 
 if TYPE_CHECKING:
     from .activity import Activity as Activity

@@ -198,4 +198,4 @@ def decay(activities: Iterable[Activity], factor: float) -> None:
     """End a step: sums and counts so far weigh less by a factor."""
     tensors = [tensor for activity in activities for tensor in (activity.total, activity.count)]
     if tensors:
-        torch._foreach_mul_(tensors, factor)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_mul_(tensors, factor)  # pyright: ignore[reportPrivateImportUsage]  # no public one

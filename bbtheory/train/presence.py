@@ -335,7 +335,7 @@ def show_all(weights: Sequence[PresentWeight]) -> None:
     if others:
         shown, stored = [w.parameter.data for w in others], [w._stored for w in others]
         with torch.no_grad():
-            torch._foreach_add_(shown, stored)  # pyright: ignore[reportPrivateImportUsage]
+            torch._foreach_add_(shown, stored)  # pyright: ignore[reportPrivateImportUsage]  # no public one
 
 
 def _precise(kind: torch.dtype) -> torch.dtype:

@@ -125,7 +125,7 @@ def _inverse_factor(h: Tensor, damping: float) -> Tensor:
     try:
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(h))
         return torch.linalg.cholesky(inverse, upper=True)
-    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]
+    except torch.linalg.LinAlgError:  # pyright: ignore[reportPrivateImportUsage]  # documented there
         raise ValueError(
             "gram must be positive definite with its damping, got one that is not: give a larger damping or "
             "more samples"

@@ -6,7 +6,7 @@ The same bisection over the bits of the numbers as in selection_kernel.py.
 from __future__ import annotations
 
 import torch
-import triton  # pyright: ignore[reportMissingImports]
+import triton  # pyright: ignore[reportMissingImports]  # comes with builds of torch for CUDA
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 
 LONGEST = 1 << 15  # numbers in a row: 32 keys in the registers of each of 1024 threads
@@ -69,7 +69,7 @@ def select_rows(
     block = triton.next_power_of_2(n)
     nan = torch.empty(n_rows, dtype=torch.int8, device=bits.device)
     with torch.cuda.device_of(bits):
-        _select_row[(n_rows,)](  # pyright: ignore[reportIndexIssue]
+        _select_row[(n_rows,)](  # pyright: ignore[reportIndexIssue]  # how a grid is given
             bits,
             counts.to(torch.int32),
             out.view(torch.int8),

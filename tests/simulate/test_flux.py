@@ -387,7 +387,7 @@ def test_settings_keep_their_own_arrays():
     curvature[:] = 5.0
     assert loss.curvature.tolist() == [1, 1, 1]
     with pytest.raises(FrozenInstanceError):
-        loss.noise = 1.0  # type: ignore[misc]
+        loss.noise = 1.0
 
 
 def test_same_seed_same_run_and_round_trip(tmp_path):
@@ -405,7 +405,7 @@ def test_same_seed_same_run_and_round_trip(tmp_path):
 def test_lazy_names():
     assert set(bbtheory.simulate.__all__) <= set(dir(bbtheory.simulate))
     with pytest.raises(AttributeError, match="no attribute 'simulate_nothing'"):
-        _ = bbtheory.simulate.simulate_nothing  # type: ignore[attr-defined]
+        _ = bbtheory.simulate.simulate_nothing
 
 
 # bad input

@@ -117,7 +117,7 @@ def test_an_unfinished_search_is_an_error(monkeypatch):
     gram, weight = problem(np.random.default_rng(4), 15)
     with pytest.raises(ConvergenceError, match="off by") as raised:
         solve_coupled_presence(gram, weight, 0.5)
-    assert raised.value.record.status == "not_converged"  # type: ignore[attr-defined]
+    assert raised.value.record.status == "not_converged"
 
 
 @pytest.mark.parametrize(

@@ -348,6 +348,6 @@ def test_removed_unit_of_a_sparse_network(random_network):
 def test_what_is_no_network_or_shock_is_named():
     network = Network([np.ones((2, 3))], np.zeros(3), np.ones(3))
     with pytest.raises(ValueError, match="network must be a Network, got NoneType"):
-        respond(None, None)  # pyright: ignore[reportArgumentType]
+        respond(None, None)
     with pytest.raises(ValueError, match="shock must be a Shock, got NoneType"):
-        respond(network, None)  # pyright: ignore[reportArgumentType]
+        respond(network, None)

@@ -183,4 +183,4 @@ def test_import_is_lazy():
 
     assert set(bbtheory.train.__all__) <= set(dir(bbtheory.train))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        bbtheory.train.nothing  # noqa: B018
+        _ = bbtheory.train.nothing

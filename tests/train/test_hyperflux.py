@@ -6,6 +6,7 @@ import copy
 import io
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -46,13 +47,13 @@ class Step(torch.autograd.Function):
     """H(t), passing gradients as a constant or as the slope of a logistic function."""
 
     @staticmethod
-    def forward(ctx, t, sigmoid):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def forward(ctx, t, sigmoid):
         ctx.save_for_backward(t)
         ctx.sigmoid = sigmoid
         return (t >= 0).to(t.dtype)
 
     @staticmethod
-    def backward(ctx, gradient):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx, gradient):
         (t,) = ctx.saved_tensors
         s = torch.sigmoid(t)
         return gradient * (s * (1 - s) if ctx.sigmoid else KAPPA), None
@@ -551,7 +552,7 @@ def test_closures_see_theta():
     model, _, flux = start()
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
     for number in range(1, 4):
-        optimizer.step(lambda: closure(number, model, optimizer, flux))  # noqa: B023
+        optimizer.step(partial(closure, number, model, optimizer, flux))
         flux.step()
     flux.verify()
 
@@ -642,7 +643,10 @@ def test_an_empty_layer_is_named_and_ends_the_run_with_its_record():
 @pytest.mark.parametrize("widths", [SMALL, LARGE])
 def test_nan_gradients_leave_presence_as_it_was(widths):
     model, optimizer, flux = start(widths)
-    train_one = lambda factor: (model(batch(1, 32, 20).double()) * factor).sum().backward()  # noqa: E731
+
+    def train_one(factor):
+        (model(batch(1, 32, 20).double()) * factor).sum().backward()
+
     train_one(1.0)
     optimizer.step()
     flux.step()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+if importlib.util.find_spec("torch") is None:
+    pytest.skip("needs torch", allow_module_level=True)
+import torch
+from torch import nn
 
-from bbtheory.train import (  # noqa: E402
+from bbtheory.train import (
     SET,
     BudgetedBroadcast,
     Magnitude,
@@ -26,7 +29,7 @@ from bbtheory.train import (  # noqa: E402
     mlp,
     train_epochs,
 )
-from bbtheory.train.seeding import stream_seed  # noqa: E402
+from bbtheory.train.seeding import stream_seed
 
 torch.set_num_threads(1)
 RNG = np.random.default_rng(0)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from itertools import pairwise
 
 import pytest
 
-torch = pytest.importorskip("torch")
+if importlib.util.find_spec("torch") is None:
+    pytest.skip("needs torch", allow_module_level=True)
+import torch
 
-from bbtheory.schedules import PressureState, follow_trajectory, sigmoid_trajectory  # noqa: E402
-from bbtheory.train import (  # noqa: E402
+from bbtheory.schedules import PressureState, follow_trajectory, sigmoid_trajectory
+from bbtheory.train import (
     Flow,
     FollowTrajectory,
     Hyperflux,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+if importlib.util.find_spec("torch") is None:
+    pytest.skip("needs torch", allow_module_level=True)
+import torch
 
-from bbtheory import fit_balance  # noqa: E402
-from bbtheory.train import (  # noqa: E402
+from bbtheory import fit_balance
+from bbtheory.train import (
     BudgetedBroadcast,
     TensorBatches,
     cross_entropy,
