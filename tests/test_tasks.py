@@ -38,6 +38,7 @@ TASKS = [
     dnf([0.3, 0.01, 0.9], n_literals=3),
     BooleanTask("dnf", (0.3, 0.4, 0.5, 0.6), ((0, 1), (~1, 2), (3,))),
     BooleanTask("dnf", (0.3, 0.4, 0.5, 0.6, 0.2), ((0, 1), (2, 3), (1, ~2), (4,))),
+    BooleanTask("dnf", (0.3, 0.4, 0.5, 0.6), ((0, 1), (1, 2), (0, 3))),  # the last meets the first alone
     BooleanTask("dnf", (0.3, 0.4), ((0,), (~0,))),
 ]
 
