@@ -374,7 +374,7 @@ def _data(name: str, data_root: Path | None) -> tuple[Any, Any, Any, Any]:
     except MissingDataError as missing:
         raise NotRun(f"data: {missing}") from None
     parts = (data.flat("train"), data.y_train.copy(), data.flat("test"), data.y_test.copy())
-    return tuple(torch.from_numpy(part) for part in parts)  # pyright: ignore[reportReturnType]
+    return tuple(torch.from_numpy(part) for part in parts)  # pyright: ignore[reportReturnType]  # as many
 
 
 def _beta(method: str, config: Config, n_inputs: int) -> float:

@@ -121,4 +121,4 @@ def images(name: str, data_root: Path | None) -> tuple[Any, Any, Any, Any]:
 
     data = load_data(name, data_root)
     parts = (data.flat("train"), data.y_train.copy(), data.flat("test"), data.y_test.copy())
-    return tuple(torch.from_numpy(part) for part in parts)  # pyright: ignore[reportReturnType]
+    return tuple(torch.from_numpy(part) for part in parts)  # pyright: ignore[reportReturnType]  # as many
